@@ -1,0 +1,60 @@
+// swift-tools-version:6.2
+// Lamina: block-level thin-provisioned layers. One target is one room of the design; arrows go down only.
+import PackageDescription
+
+let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
+let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
+let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
+
+let package = Package(
+    name: "lamina",
+    products: [
+        .executable(name: "lamina", targets: ["LaminaCommand"]),
+        .library(name: "Lamina", targets: ["Lamina"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
+        .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
+        .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
+    ],
+    targets: [
+        // C: module maps; constants and shims for what Swift cannot import; no logic.
+        .systemLibrary(name: "CDeviceMapper", pkgConfig: "devmapper", providers: [.apt(["libdevmapper-dev"])]),
+        .systemLibrary(name: "CBtrfs", providers: [.apt(["libbtrfs-dev"])]),
+        .systemLibrary(name: "CArchive", pkgConfig: "libarchive", providers: [.apt(["libarchive-dev"])]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CISAL", pkgConfig: "libisal", providers: [.apt(["libisal-dev"])]),
+        .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"])]),
+        .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "CDeviceMapperLog", dependencies: ["CDeviceMapper"], cSettings: [.define("_GNU_SOURCE")]),
+
+        // Kernel mechanisms.
+        .target(name: "LinuxSystem", dependencies: ["CLinux", system]),
+        .target(name: "ThinPool", dependencies: ["CDeviceMapper", "CDeviceMapperLog", "LinuxSystem", system]),
+        .target(name: "Subvolume", dependencies: ["CBtrfs", "LinuxSystem", system]),
+
+        // The contract, and those who keep it.
+        .target(name: "StorageDriver", dependencies: ["LinuxSystem", system]),
+        .target(name: "DeviceMapperDriver", dependencies: ["StorageDriver", "ThinPool", "LinuxSystem", system]),
+        .target(name: "BtrfsDriver", dependencies: ["StorageDriver", "Subvolume", "LinuxSystem", system]),
+        .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
+
+        // Above the drivers.
+        .target(
+            name: "LayerArchive",
+            dependencies: ["CArchive", "CCrypto", "CISAL", "CZstd", "StorageDriver", "LinuxSystem", system]),
+        .target(
+            name: "HostProbe",
+            dependencies: [
+                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "VFSDriver", "ThinPool", "LinuxSystem", system,
+            ]),
+        .target(
+            name: "LayerStore",
+            dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LinuxSystem", grdb, logging, system]),
+        .target(name: "Lamina", dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LayerStore"]),
+        .executableTarget(name: "LaminaCommand", dependencies: ["Lamina", argumentParser, logging, system]),
+    ],
+    swiftLanguageModes: [.v6]
+)

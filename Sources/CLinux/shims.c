@@ -1,0 +1,129 @@
+#include "CLinux.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/dqblk_xfs.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <sys/mount.h>
+#include <sys/quota.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+int lam_statx(int dirfd, const char *path, int flags, struct lam_file_status *out) {
+    struct statx raw;
+    if (statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, &raw) != 0) return -1;
+    *out = (struct lam_file_status){
+        .mask = raw.stx_mask,
+        .mode = raw.stx_mode,
+        .uid = raw.stx_uid,
+        .gid = raw.stx_gid,
+        .nlink = raw.stx_nlink,
+        .attributes = raw.stx_attributes & raw.stx_attributes_mask,
+        .inode = raw.stx_ino,
+        .size = raw.stx_size,
+        .blocks = raw.stx_blocks,
+        .mount_id = raw.stx_mnt_id,
+        .atime_seconds = raw.stx_atime.tv_sec,
+        .mtime_seconds = raw.stx_mtime.tv_sec,
+        .ctime_seconds = raw.stx_ctime.tv_sec,
+        .atime_nanoseconds = raw.stx_atime.tv_nsec,
+        .mtime_nanoseconds = raw.stx_mtime.tv_nsec,
+        .ctime_nanoseconds = raw.stx_ctime.tv_nsec,
+        .dev_major = raw.stx_dev_major,
+        .dev_minor = raw.stx_dev_minor,
+        .rdev_major = raw.stx_rdev_major,
+        .rdev_minor = raw.stx_rdev_minor,
+    };
+    return 0;
+}
+
+int lam_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve) {
+    struct open_how how = {.flags = flags, .mode = mode, .resolve = resolve};
+    return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
+}
+
+int lam_fallocate(int fd, int mode, int64_t offset, int64_t length) { return fallocate(fd, mode, offset, length); }
+
+int lam_statfs(const char *path, struct statfs *out) { return statfs(path, out); }
+
+int lam_syncfs(int fd) { return syncfs(fd); }
+
+int lam_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags) {
+    return renameat2(from_fd, from, to_fd, to, flags);
+}
+
+ssize_t lam_copy_file_range(int from_fd, int to_fd, size_t length) {
+    return copy_file_range(from_fd, NULL, to_fd, NULL, length, 0);
+}
+
+int lam_pipe2_cloexec(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
+
+int lam_utimensat_nofollow(int dirfd, const char *path, int64_t seconds, uint32_t nanoseconds) {
+    struct timespec times[2] = {{.tv_sec = seconds, .tv_nsec = nanoseconds}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+    return utimensat(dirfd, path, times, AT_SYMLINK_NOFOLLOW);
+}
+
+int lam_futimens(int fd, int64_t seconds, uint32_t nanoseconds) {
+    struct timespec times[2] = {{.tv_sec = seconds, .tv_nsec = nanoseconds}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+    return futimens(fd, times);
+}
+
+int lam_ofd_lock(int fd, int type, int64_t byte, int wait) {
+    struct flock lock = {.l_type = (short)type, .l_whence = SEEK_SET, .l_start = byte, .l_len = 1};
+    return fcntl(fd, wait ? F_OFD_SETLKW : F_OFD_SETLK, &lock);
+}
+
+int lam_fsopen(const char *type) { return fsopen(type, FSOPEN_CLOEXEC); }
+
+int lam_fsconfig_flag(int fd, const char *key) { return fsconfig(fd, FSCONFIG_SET_FLAG, key, NULL, 0); }
+
+int lam_fsconfig_string(int fd, const char *key, const char *value) {
+    return fsconfig(fd, FSCONFIG_SET_STRING, key, value, 0);
+}
+
+int lam_fsconfig_create(int fd) { return fsconfig(fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0); }
+
+int lam_fsmount(int fd, unsigned attributes) { return fsmount(fd, FSMOUNT_CLOEXEC, attributes); }
+
+int lam_open_tree_clone(int dirfd, const char *path, int recursive) {
+    return open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
+}
+
+int lam_mount_set_attributes(int fd, uint64_t set, int recursive) {
+    struct mount_attr attributes = {.attr_set = set};
+    return mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes, sizeof attributes);
+}
+
+int lam_move_mount(int from_fd, int to_dirfd, const char *to_path) {
+    return move_mount(from_fd, "", to_dirfd, to_path, MOVE_MOUNT_F_EMPTY_PATH);
+}
+
+int lam_set_project(int fd, uint32_t project) {
+    struct fsxattr attributes;
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return -1;
+    attributes.fsx_projid = project;
+    attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
+    return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+}
+
+int lam_get_project(int fd, uint32_t *project) {
+    struct fsxattr attributes;
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return -1;
+    *project = attributes.fsx_projid;
+    return 0;
+}
+
+int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes) {
+    // Block limits count 512-byte units (linux/dqblk_xfs.h: "basic blocks").
+    struct fs_disk_quota quota = {
+        .d_version = FS_DQUOT_VERSION,
+        .d_flags = FS_PROJ_QUOTA,
+        .d_fieldmask = FS_DQ_BHARD | FS_DQ_BSOFT,
+        .d_id = project,
+        .d_blk_hardlimit = bytes / 512,
+        .d_blk_softlimit = bytes / 512,
+    };
+    return (int)syscall(SYS_quotactl_fd, fd, QCMD(Q_XSETQLIM, PRJQUOTA), project, &quota);
+}

@@ -1,0 +1,66 @@
+import SystemPackage
+
+/// The mounts of this process's mount namespace, read once (proc(5), /proc/self/mountinfo).
+public struct MountTable: Sendable {
+    public struct Entry: Sendable, Equatable {
+        public let id: UInt64
+        public let device: DeviceNumber
+        /// The directory of the filesystem that is the root of this mount.
+        public let root: String
+        public let target: String
+        /// Options of this mount, not of the filesystem.
+        public let options: [String]
+        public let type: String
+        public let source: String
+        public let superOptions: [String]
+    }
+
+    /// In the order of mounting; a later entry covers an earlier one at the same target.
+    public let entries: [Entry]
+
+    public static func current() -> MountTable {
+        MountTable(parsing: readText("/proc/self/mountinfo") ?? "")
+    }
+
+    public init(parsing text: String) {
+        entries = text.split(separator: "\n").compactMap(Self.entry)
+    }
+
+    /// The mount that holds `path`: the last one whose target is `path` or above it.
+    public func entry(holding path: String) -> Entry? {
+        entries.last { $0.target == path || $0.target == "/" || path.hasPrefix($0.target + "/") }
+    }
+
+    /// The topmost mount exactly at `target`.
+    public func entry(at target: String) -> Entry? { entries.last { $0.target == target } }
+
+    private static func entry(_ line: Substring) -> Entry? {
+        // 36 35 98:0 /root /target rw,noatime master:1 - ext4 /dev/sda rw,errors=continue
+        let fields = line.split(separator: " ", omittingEmptySubsequences: false)
+        guard let dash = fields.firstIndex(of: "-"), dash >= 6, fields.count >= dash + 4,
+            let id = UInt64(fields[0]), let device = DeviceNumber(fields[2])
+        else { return nil }
+        return Entry(
+            id: id, device: device, root: unescape(fields[3]), target: unescape(fields[4]),
+            options: fields[5].split(separator: ",").map(String.init), type: String(fields[dash + 1]),
+            source: unescape(fields[dash + 2]), superOptions: fields[dash + 3].split(separator: ",").map(String.init))
+    }
+
+    /// The kernel writes space, tab, newline and backslash as `\` and three octal digits.
+    private static func unescape(_ field: Substring) -> String {
+        guard field.contains("\\") else { return String(field) }
+        var bytes: [UInt8] = []
+        var rest = field.utf8[...]
+        while let byte = rest.popFirst() {
+            if byte == UInt8(ascii: "\\"), rest.count >= 3,
+                let value = UInt8(String(decoding: rest.prefix(3), as: UTF8.self), radix: 8)
+            {
+                bytes.append(value)
+                rest = rest.dropFirst(3)
+            } else {
+                bytes.append(byte)
+            }
+        }
+        return String(decoding: bytes, as: UTF8.self)
+    }
+}
