@@ -55,6 +55,12 @@ let package = Package(
             dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LinuxSystem", grdb, logging, system]),
         .target(name: "Lamina", dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LayerStore"]),
         .executableTarget(name: "LaminaCommand", dependencies: ["Lamina", argumentParser, logging, system]),
+
+        // Unit tests run anywhere; mechanism tests need root and a kernel that has the mechanism: this one or the
+        // guest's. What they share owns the loop devices and mounts it makes.
+        .target(name: "Fixtures", dependencies: ["Lamina", "LinuxSystem", system], path: "Tests/Fixtures"),
+        .testTarget(name: "UnitTests", dependencies: ["Fixtures", "Lamina"]),
+        .testTarget(name: "MechanismTests", dependencies: ["Fixtures", "Lamina"]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -40,8 +40,3 @@ public struct BlockDevice: ~Copyable {
     /// The device number of the node.
     public borrowing func number() throws(SystemError) -> DeviceNumber { try descriptor.status().node }
 }
-
-extension Errno {
-    /// ENOTBLK: a block device was required.
-    public static var notBlockDevice: Errno { Errno(rawValue: Glibc.ENOTBLK) }
-}

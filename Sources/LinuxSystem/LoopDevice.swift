@@ -15,9 +15,11 @@ public struct LoopDevice: ~Copyable {
     ///
     /// The caller holds a lock that keeps others from doing the same for this file.
     public init(file: String) throws(SystemError) {
-        let device = try Self.attached(to: file) ?? Self.attach(file)
-        path = device.path
-        descriptor = device.descriptor
+        if let device = try Self.attached(to: file) {
+            (path, descriptor) = device
+        } else {
+            (path, descriptor) = try Self.attach(file)
+        }
     }
 
     private static func attached(to file: String) throws(SystemError) -> (path: String, descriptor: FileDescriptor)? {

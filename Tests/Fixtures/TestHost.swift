@@ -1,0 +1,19 @@
+import Glibc
+import LinuxSystem
+
+/// What this machine lets tests do. A test that cannot run is skipped with one of these as its reason.
+public enum TestHost {
+    public static let isRoot = geteuid() == 0
+    public static let hasLoop = isRoot && exists("/dev/loop-control")
+    public static let hasBtrfs =
+        hasLoop && ((readText("/proc/filesystems") ?? "").contains("\tbtrfs\n") || loads("btrfs"))
+    public static let hasDeviceMapper = hasLoop && (readText("/proc/misc") ?? "").contains("device-mapper")
+    /// Whether this is the small guest that `Tools/guest/run` starts.
+    public static let isGuest = getenv("LAMINA_GUEST") != nil
+
+    /// Whether the kernel can load the filesystem when it is first mounted.
+    private static func loads(_ filesystem: String) -> Bool {
+        guard isRoot, let modprobe = Program("modprobe") else { return false }
+        return (try? modprobe.run(["-q", filesystem], on: filesystem)) != nil
+    }
+}
