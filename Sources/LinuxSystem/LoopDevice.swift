@@ -58,7 +58,9 @@ public struct LoopDevice: ~Copyable {
     public static func device(backing file: String) -> String? {
         guard let wanted = try? FileStatus(path: file) else { return nil }
         for name in directoryNames("/sys/block") ?? [] where name.hasPrefix("loop") {
-            guard exists("/sys/block/\(name)/loop/backing_file"),
+            // Opening a device would keep it from being freed meanwhile: only those whose file has the same last name.
+            guard let backing = readText("/sys/block/\(name)/loop/backing_file"),
+                FilePath(String(backing.dropLast())).lastComponent == FilePath(file).lastComponent,
                 let device = try? FileDescriptor.opening("/dev/\(name)")
             else { continue }
             let matches = device.closing { device in

@@ -8,7 +8,7 @@ import Testing
     @Test func aLoopDeviceGoesWithItsLastUser() throws {
         let before = loopDevicesInUse()
         try withTemporaryDirectory { directory in
-            let image = directory + "/image"
+            let image = directory + "/goes-with-its-last-user"
             try makeSparseFile(image, size: 16 << 20)
             do {
                 let device = try LoopDevice(file: image)
