@@ -48,3 +48,12 @@ public func withFilesystem<Result>(
 public func loopDevicesInUse() -> Set<String> {
     Set((directoryNames("/sys/block") ?? []).filter { exists("/sys/block/\($0)/loop/backing_file") })
 }
+
+/// Whether the condition comes true within two seconds: for what the kernel does a moment later.
+public func eventually(_ condition: () throws -> Bool) rethrows -> Bool {
+    for _ in 0..<200 {
+        if try condition() { return true }
+        usleep(10000)
+    }
+    return try condition()
+}
