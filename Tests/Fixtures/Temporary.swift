@@ -44,9 +44,12 @@ public func withFilesystem<Result>(
     }
 }
 
-/// The names of loop devices that have a backing file now: equal before and after what must leave none.
-public func loopDevicesInUse() -> Set<String> {
-    Set((directoryNames("/sys/block") ?? []).filter { exists("/sys/block/\($0)/loop/backing_file") })
+/// The backing files of loop devices that lie below a directory: none after what must leave none. Other tests have
+/// their own at the same time.
+public func loopFiles(below directory: String) -> [String] {
+    (directoryNames("/sys/block") ?? [])
+        .compactMap { readText("/sys/block/\($0)/loop/backing_file")?.split(separator: "\n").first.map(String.init) }
+        .filter { $0.hasPrefix(directory + "/") }
 }
 
 /// Whether the condition comes true within two seconds: for what the kernel does a moment later.

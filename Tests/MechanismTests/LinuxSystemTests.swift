@@ -6,7 +6,6 @@ import Testing
 
 @Suite(.enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct LoopAndMountTests {
     @Test func aLoopDeviceGoesWithItsLastUser() throws {
-        let before = loopDevicesInUse()
         try withTemporaryDirectory { directory in
             let image = directory + "/goes-with-its-last-user"
             try makeSparseFile(image, size: 16 << 20)
@@ -19,7 +18,6 @@ import Testing
             // Another test that looks for a free device may hold this one open for a moment.
             #expect(eventually { LoopDevice.device(backing: image) == nil })
         }
-        #expect(loopDevicesInUse().subtracting(before).isEmpty)
     }
 
     @Test func aDetachedMountIsWritableAndLeavesNothing() throws {
