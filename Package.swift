@@ -39,12 +39,13 @@ let package = Package(
         .target(name: "StorageDriver", dependencies: ["LinuxSystem", system]),
         .target(name: "DeviceMapperDriver", dependencies: ["StorageDriver", "ThinPool", "LinuxSystem", system]),
         .target(name: "BtrfsDriver", dependencies: ["StorageDriver", "Subvolume", "LinuxSystem", system]),
-        .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
+        .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", "CLinux", system]),
 
         // Above the drivers.
         .target(
             name: "LayerArchive",
-            dependencies: ["CArchive", "CCrypto", "CISAL", "CZstd", "StorageDriver", "LinuxSystem", system]),
+            dependencies: ["CArchive", "CCrypto", "CISAL", "CZstd", "CLinux", "StorageDriver", "LinuxSystem", system,
+            ]),
         .target(
             name: "HostProbe",
             dependencies: [
@@ -52,7 +53,7 @@ let package = Package(
             ]),
         .target(
             name: "LayerStore",
-            dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LinuxSystem", grdb, logging, system]),
+            dependencies: ["StorageDriver", "LayerArchive", "LinuxSystem", "CLinux", grdb, logging, system]),
         .target(name: "Lamina", dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LayerStore"]),
         .executableTarget(name: "LaminaCommand", dependencies: ["Lamina", argumentParser, logging, system]),
 

@@ -1,1 +1,190 @@
-// Placeholder until this room is furnished.
+import Glibc
+import LinuxSystem
+import StorageDriver
+import Subvolume
+import SystemPackage
+
+/// A subvolume per layer, a snapshot of the parent's; committed ones have the read-only property.
+///
+/// The subvolumes are `<root>/btrfs/layers/<number>`. `<root>/btrfs` is a directory where the state root itself is on
+/// btrfs, or the mount point of a filesystem in the sparse file `<root>/btrfs.img`.
+public struct BtrfsDriver: StorageDriver {
+    public static let name = "btrfs"
+
+    private let ground: BtrfsGround
+    /// `<root>/btrfs/layers`. Open for as long as the driver lives.
+    private let layers: DirectoryHandle
+    /// The block device of the filesystem, for mounting its subvolumes.
+    private let device: String
+    /// Path of `layers` inside the filesystem, by which the kernel names what is mounted.
+    private let pathInFilesystem: String
+
+    public static func plan(
+        _ root: RootLocation, _ options: DriverOptions
+    ) throws(StorageError) -> DriverConfiguration {
+        try BtrfsGround.plan(root, options)
+    }
+
+    public static func build(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        try BtrfsGround(root, configuration).build()
+    }
+
+    public init(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        ground = BtrfsGround(root, configuration)
+        try ground.activate()
+        let directory = ground.directory
+        let path = ground.layers
+        layers = try attempt("open", path) { DirectoryHandle(try .openingDirectory(path)) }
+        guard let mount = MountTable.current().entry(holding: directory), mount.type == "btrfs" else {
+            throw StorageError(.unavailable, "open", directory, "it is not on a mounted btrfs filesystem")
+        }
+        device = mount.source
+        let base = mount.root == "/" ? "" : mount.root
+        pathInFilesystem = base + path.dropFirst(mount.target == "/" ? 0 : mount.target.count)
+    }
+
+    public static func destroy(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        let ground = BtrfsGround(root, configuration)
+        if ground.isThere, let directory = try? FileDescriptor.openingDirectory(ground.layers) {
+            defer { directory.closeQuietly() }
+            for name in directoryNames(ground.layers) ?? [] {
+                try attempt("destroy", "\(ground.layers)/\(name)") { try destroySubvolume(name, in: directory) }
+            }
+        }
+        try ground.remove()
+    }
+
+    public func create(
+        _ layer: LayerNumber, from parent: LayerNumber?, limit: UInt64?
+    ) throws(StorageError) {
+        try remove(layer)
+        do throws(StorageError) {
+            try attempt("create", objectName(layer)) {
+                if let parent {
+                    let source = try open(parent)
+                    defer { source.closeQuietly() }
+                    try Subvolume.snapshot(of: source, layer.description, in: layers.descriptor)
+                } else {
+                    try Subvolume.create(layer.description, in: layers.descriptor)
+                }
+                let subvolume = try open(layer)
+                defer { subvolume.closeQuietly() }
+                // The kernel applies the process's umask.
+                if parent == nil { try check(fchmod(subvolume.rawValue, 0o755), "chmod", objectName(layer)) }
+                if let limit {
+                    try QuotaGroup.limit(try Subvolume.info(subvolume).id, to: limit, on: layers.descriptor)
+                }
+            }
+        } catch {
+            try? remove(layer)
+            throw error
+        }
+    }
+
+    public func commit(_ layer: LayerNumber) throws(StorageError) {
+        try deactivate(layer)
+        try attempt("commit", objectName(layer)) {
+            let subvolume = try open(layer)
+            defer { subvolume.closeQuietly() }
+            if try Subvolume.isReadOnly(subvolume) { return }
+            try subvolume.synchronizeFilesystem()
+            try Subvolume.setReadOnly(true, subvolume)
+        }
+    }
+
+    public func reopen(_ layer: LayerNumber) throws(StorageError) {
+        try attempt("reopen", objectName(layer)) {
+            let subvolume = try open(layer)
+            defer { subvolume.closeQuietly() }
+            try Subvolume.setReadOnly(false, subvolume)
+        }
+    }
+
+    public func remove(_ layer: LayerNumber) throws(StorageError) {
+        guard exists(objectName(layer)) else { return }
+        try deactivate(layer)
+        try attempt("remove", objectName(layer)) {
+            try Self.destroySubvolume(layer.description, in: layers.descriptor)
+        }
+    }
+
+    public func mounts(_ layer: LayerNumber, readOnly: Bool) throws(StorageError) -> [Mount] {
+        let id = try attempt("activate", objectName(layer)) {
+            let subvolume = try open(layer)
+            defer { subvolume.closeQuietly() }
+            return try Subvolume.info(subvolume).id
+        }
+        return [Mount(type: "btrfs", source: device, options: ["subvolid=\(id)"] + (readOnly ? ["ro"] : []))]
+    }
+
+    /// A subvolume is always active.
+    public func release(_ layer: LayerNumber) throws(StorageError) {}
+
+    public func deactivate(_ layer: LayerNumber) throws(StorageError) {
+        let path = "\(pathInFilesystem)/\(layer)"
+        let mounted = MountTable.current().entries.first { entry in
+            entry.type == "btrfs" && entry.source == device && (entry.root == path || entry.root.hasPrefix(path + "/"))
+        }
+        if let mounted {
+            throw StorageError(
+                .failedPrecondition, "deactivate", objectName(layer), "it is mounted at \(mounted.target)",
+                errno: .resourceBusy, hint: "umount \(mounted.target)")
+        }
+    }
+
+    public func usage(_ layer: LayerNumber) throws(StorageError) -> LayerUsage {
+        try attempt("usage", objectName(layer)) {
+            let subvolume = try open(layer)
+            defer { subvolume.closeQuietly() }
+            let usage = try SubvolumeUsage(of: subvolume)
+            return LayerUsage(
+                exclusiveBytes: usage.writtenBytes, referencedBytes: usage.referencedBytes, inodes: usage.inodes)
+        }
+    }
+
+    public func objects() throws(StorageError) -> [LayerNumber] {
+        guard let names = directoryNames(ground.layers) else {
+            throw StorageError(.unavailable, "list", ground.layers, "it cannot be read", errno: .current)
+        }
+        return names.compactMap { UInt64($0).map { LayerNumber($0) } }
+    }
+
+    public func objectName(_ layer: LayerNumber) -> String { "\(ground.layers)/\(layer)" }
+
+    public func status() throws(StorageError) -> DriverStatus {
+        let (filesystem, groups) = try attempt("status", ground.directory) {
+            (try FilesystemStatus(path: ground.directory), try QuotaGroup.all(on: layers.descriptor))
+        }
+        let space = DriverSpace(
+            totalBytes: filesystem.totalBytes, usedBytes: filesystem.totalBytes - filesystem.freeBytes,
+            freeBytes: filesystem.freeBytes)
+        let details: [DriverStatus.Detail] = [
+            .init("backing", ground.isLoop ? "loop" : "filesystem"), .init("device", device),
+            .init("mountPoint", ground.directory), .init("quota", groups.isEmpty ? "off" : "on"),
+        ]
+        if filesystem.isReadOnly {
+            return DriverStatus(
+                health: .failed, message: "the filesystem is read-only: see the kernel's log (dmesg)", space: space,
+                details: details)
+        }
+        return DriverStatus(
+            health: ground.isLoop ? .degraded : .ok,
+            message: ground.isLoop ? "on a loop file: for trying out, slower than a filesystem of its own" : nil,
+            space: space, details: details)
+    }
+
+    private func open(_ layer: LayerNumber) throws(SystemError) -> FileDescriptor {
+        try layers.descriptor.openBeneath(layer.description, flags: O_DIRECTORY | O_NOFOLLOW)
+    }
+
+    private static func destroySubvolume(_ name: String, in directory: FileDescriptor) throws(SystemError) {
+        let subvolume = try directory.openBeneath(name, flags: O_DIRECTORY | O_NOFOLLOW)
+        let id: UInt64
+        do {
+            defer { subvolume.closeQuietly() }
+            id = try Subvolume.info(subvolume).id
+        }
+        try Subvolume.destroy(name, in: directory)
+        QuotaGroup.remove(id, on: directory)
+    }
+}

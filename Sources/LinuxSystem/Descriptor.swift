@@ -108,3 +108,20 @@ public func directoryNames(_ path: String) -> [String]? {
     }
     return names
 }
+
+/// The path itself, or the nearest one above it that is there.
+public func nearestDirectory(_ path: String) -> String {
+    var path = path
+    while !exists(path), path != "/", !path.isEmpty { path = FilePath(path).removingLastComponent().string }
+    return path.isEmpty ? "." : path
+}
+
+/// An open directory that is shared, and closed with its last user.
+public final class DirectoryHandle: Sendable {
+    public let descriptor: FileDescriptor
+
+    /// Takes the descriptor over.
+    public init(_ descriptor: FileDescriptor) { self.descriptor = descriptor }
+
+    deinit { descriptor.closeQuietly() }
+}

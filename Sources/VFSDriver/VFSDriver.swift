@@ -1,1 +1,239 @@
-// Placeholder until this room is furnished.
+import CLinux
+import Glibc
+import LinuxSystem
+import StorageDriver
+import SystemPackage
+
+/// A plain directory per layer, a copy of its parent's. Works everywhere, costs the most; chosen only when named.
+///
+/// `<root>/vfs/active/<number>` is a layer that can be written, `<root>/vfs/committed/<number>` one that is mounted
+/// read-only only, and `<root>/vfs/partial/<number>` what a copy that did not end has left.
+public struct VFSDriver: StorageDriver {
+    public static let name = "vfs"
+
+    private enum State: String, CaseIterable {
+        case active, committed, partial
+    }
+
+    private let base: String
+    private let rootID: UInt32
+
+    public static func assess(_ host: HostFacts) -> DriverAssessment {
+        if host.filesystem.isReadOnly {
+            return DriverAssessment(
+                driver: name, status: .unavailable,
+                reasons: [.init("FS_READ_ONLY", "the filesystem of \(host.path) is read-only")],
+                remedy: "choose a --root that can be written")
+        }
+        return DriverAssessment(
+            driver: name, status: .limited,
+            reasons: [.init("VFS_COPIES", "every layer is a full copy of its parent: only when named, --driver vfs")],
+            strengths: "works on any filesystem")
+    }
+
+    public static func plan(
+        _ root: RootLocation, _ options: DriverOptions
+    ) throws(StorageError) -> DriverConfiguration {
+        let option: String? =
+            switch options.backing {
+            case .loop: "--loop"
+            case .pool: "--pool"
+            case .devices: "--data"
+            case nil: options.filesystem == nil ? nil : "--fs"
+            }
+        if let option {
+            throw StorageError(.invalidArgument, "init", root.path, "\(option) is not an option of the vfs driver")
+        }
+        return [:]
+    }
+
+    public static func build(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        try attempt("make", root.path + "/vfs") {
+            try makeDirectory(root.path + "/vfs")
+            for state in State.allCases { try makeDirectory("\(root.path)/vfs/\(state)") }
+        }
+    }
+
+    public init(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        base = root.path + "/vfs"
+        rootID = UInt32(root.id, radix: 16) ?? 0
+        guard exists(base) else {
+            throw StorageError(.unavailable, "open", base, "the layers' directory is missing", errno: .current)
+        }
+    }
+
+    public static func destroy(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        guard exists(root.path + "/vfs") else { return }
+        try attempt("destroy", root.path + "/vfs") {
+            let directory = try FileDescriptor.openingDirectory(root.path)
+            defer { directory.closeQuietly() }
+            try directory.removeEntry(EntryName("vfs"))
+        }
+    }
+
+    public func create(_ layer: LayerNumber, from parent: LayerNumber?, limit: UInt64?) throws(StorageError) {
+        try remove(layer)
+        let partial = path(layer, .partial)
+        do throws(StorageError) {
+            try attempt("create", path(layer, .active)) {
+                try check(mkdir(partial, 0o700), "mkdir", partial)
+                let target = try FileDescriptor.openingDirectory(partial)
+                defer { target.closeQuietly() }
+                // The kernel applies the process's umask to mkdir.
+                try check(fchmod(target.rawValue, 0o755), "chmod", partial)
+                if let limit { try setLimit(limit, layer, target) }
+                if let parent {
+                    let source = try FileDescriptor.openingDirectory(path(parent, .committed))
+                    defer { source.closeQuietly() }
+                    try TreeCopy.run(from: source, to: target)
+                }
+                try check(rename(partial, path(layer, .active)), "rename", partial)
+            }
+        } catch {
+            try? remove(layer)
+            throw error
+        }
+    }
+
+    public func commit(_ layer: LayerNumber) throws(StorageError) {
+        if exists(path(layer, .committed)) { return }
+        try deactivate(layer)
+        try attempt("commit", path(layer, .active)) {
+            let tree = try FileDescriptor.openingDirectory(path(layer, .active))
+            defer { tree.closeQuietly() }
+            try tree.synchronizeFilesystem()
+            try move(layer, .active, .committed)
+        }
+    }
+
+    public func reopen(_ layer: LayerNumber) throws(StorageError) {
+        guard exists(path(layer, .committed)) else { return }
+        try attempt("reopen", path(layer, .committed)) { try move(layer, .committed, .active) }
+    }
+
+    public func remove(_ layer: LayerNumber) throws(StorageError) {
+        try deactivate(layer)
+        for state in State.allCases where exists(path(layer, state)) {
+            try attempt("remove", path(layer, state)) {
+                let directory = try FileDescriptor.openingDirectory("\(base)/\(state)")
+                defer { directory.closeQuietly() }
+                try directory.removeEntry(EntryName(layer.description))
+            }
+        }
+    }
+
+    public func mounts(_ layer: LayerNumber, readOnly: Bool) throws(StorageError) -> [Mount] {
+        let isCommitted = exists(path(layer, .committed))
+        let source = path(layer, isCommitted ? .committed : .active)
+        guard exists(source) else {
+            throw StorageError(.notFound, "activate", source, "there is no such directory", errno: .current)
+        }
+        return [Mount(type: "bind", source: source, options: ["rbind"] + (readOnly || isCommitted ? ["ro"] : []))]
+    }
+
+    /// A directory is always active.
+    public func release(_ layer: LayerNumber) throws(StorageError) {}
+
+    public func deactivate(_ layer: LayerNumber) throws(StorageError) {
+        let table = MountTable.current()
+        guard let holder = table.entry(holding: base) else { return }
+        let inside = (holder.root == "/" ? "" : holder.root) + base.dropFirst(holder.target == "/" ? 0 : holder.target.count)
+        for state in State.allCases {
+            let root = "\(inside)/\(state)/\(layer)"
+            let mounted = table.entries.first { entry in
+                entry.device == holder.device && (entry.root == root || entry.root.hasPrefix(root + "/"))
+            }
+            if let mounted {
+                throw StorageError(
+                    .failedPrecondition, "deactivate", path(layer, state), "it is mounted at \(mounted.target)",
+                    errno: .resourceBusy, hint: "umount \(mounted.target)")
+            }
+        }
+    }
+
+    public func usage(_ layer: LayerNumber) throws(StorageError) -> LayerUsage {
+        try attempt("usage", objectName(layer)) {
+            let tree = try FileDescriptor.openingDirectory(objectName(layer))
+            defer { tree.closeQuietly() }
+            var inodes: Set<UInt64> = []
+            let bytes = try Self.allocated(in: tree, &inodes)
+            return LayerUsage(exclusiveBytes: bytes, referencedBytes: bytes, inodes: UInt64(inodes.count))
+        }
+    }
+
+    public func objects() throws(StorageError) -> [LayerNumber] {
+        var numbers: Set<LayerNumber> = []
+        for state in State.allCases {
+            guard let names = directoryNames("\(base)/\(state)") else {
+                throw StorageError(.unavailable, "list", "\(base)/\(state)", "it cannot be read", errno: .current)
+            }
+            numbers.formUnion(names.compactMap { UInt64($0).map { LayerNumber($0) } })
+        }
+        return Array(numbers)
+    }
+
+    public func objectName(_ layer: LayerNumber) -> String {
+        path(layer, exists(path(layer, .committed)) ? .committed : .active)
+    }
+
+    public func status() throws(StorageError) -> DriverStatus {
+        let filesystem = try attempt("status", base) { try FilesystemStatus(path: base) }
+        let space = DriverSpace(
+            totalBytes: filesystem.totalBytes, usedBytes: filesystem.totalBytes - filesystem.freeBytes,
+            freeBytes: filesystem.freeBytes)
+        return DriverStatus(
+            health: filesystem.isReadOnly ? .failed : .degraded,
+            message: filesystem.isReadOnly ? "the filesystem is read-only" : "every layer is a full copy of its parent",
+            space: space, details: [.init("directory", base), .init("filesystem", filesystem.typeName)])
+    }
+
+    private func path(_ layer: LayerNumber, _ state: State) -> String { "\(base)/\(state)/\(layer)" }
+
+    /// Moves the layer between its states; on the disk when this returns.
+    private func move(_ layer: LayerNumber, _ from: State, _ to: State) throws(SystemError) {
+        try check(rename(path(layer, from), path(layer, to)), "rename", path(layer, from))
+        for state in [from, to] {
+            let directory = try FileDescriptor.openingDirectory("\(base)/\(state)")
+            defer { directory.closeQuietly() }
+            try directory.synchronize()
+        }
+    }
+
+    /// A project quota on everything below the directory. The project's number is made of the root's id (upper 12
+    /// bits of 32, never 0) and the layer's number (lower 20 bits), so that roots on one filesystem seldom meet.
+    private func setLimit(
+        _ limit: UInt64, _ layer: LayerNumber, _ directory: FileDescriptor
+    ) throws(StorageError) {
+        let project = ((rootID % 4095) + 1) << 20 | UInt32(truncatingIfNeeded: layer.rawValue % (1 << 20))
+        do throws(SystemError) {
+            let type = try FilesystemStatus(path: base).typeName
+            // The kernel lets the superuser pass the quotas of ext4.
+            guard type == "xfs" else { throw SystemError("quota", base, .notSupported) }
+            try check(lam_set_project_limit(directory.rawValue, project, limit), "set project limit", base)
+            try check(lam_set_project(directory.rawValue, project), "set project", base)
+        } catch {
+            throw StorageError(
+                .unimplemented, "create", path(layer, .active), "the vfs driver cannot hold a size limit on this filesystem",
+                errno: error.errno, hint: "use xfs mounted with prjquota, or the btrfs or devicemapper driver")
+        }
+    }
+
+    /// Bytes on the disk of all files below a directory, each inode once.
+    private static func allocated(
+        in directory: FileDescriptor, _ inodes: inout Set<UInt64>
+    ) throws(SystemError) -> UInt64 {
+        let own = try directory.status()
+        var bytes = inodes.insert(own.inode).inserted ? own.allocated : 0
+        for name in try directory.entries() {
+            let status = try directory.status(of: name)
+            if status.kind == .directory {
+                let below = try directory.openEntry(name, flags: O_DIRECTORY)
+                defer { below.closeQuietly() }
+                bytes += try allocated(in: below, &inodes)
+            } else if inodes.insert(status.inode).inserted {
+                bytes += status.allocated
+            }
+        }
+        return bytes
+    }
+}

@@ -1,0 +1,113 @@
+import GRDB
+import LinuxSystem
+import StorageDriver
+
+/// `lamina.db`: what is recorded of a root and its layers. SQLite in WAL mode, every transaction on the disk before
+/// it returns; several processes share it under SQLite's own locks.
+struct Records: Sendable {
+    let database: DatabaseQueue
+
+    /// Opens the file, or makes it; brings its schema up to date.
+    init(file: String) throws(StorageError) {
+        database = try Self.storing("open", file) {
+            var configuration = Configuration()
+            configuration.journalMode = .wal
+            configuration.busyMode = .timeout(60)
+            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            let database = try DatabaseQueue(path: file, configuration: configuration)
+            try Schema.migrator.migrate(database)
+            return database
+        }
+    }
+
+    func read<Result>(
+        _ operation: String, _ object: String, _ body: (Database) throws -> Result
+    ) throws(StorageError) -> Result {
+        try Self.storing(operation, object) { try database.read(body) }
+    }
+
+    /// One transaction; on the disk when this returns.
+    func write<Result>(
+        _ operation: String, _ object: String, _ body: (Database) throws -> Result
+    ) throws(StorageError) -> Result {
+        try Self.storing(operation, object) { try database.write(body) }
+    }
+
+    /// A failure of SQLite seen as a failure of `operation` on `object`.
+    private static func storing<Result>(
+        _ operation: String, _ object: String, _ body: () throws -> Result
+    ) throws(StorageError) -> Result {
+        do {
+            return try body()
+        } catch let error as StorageError {
+            throw error
+        } catch let error as DatabaseError {
+            let kind: StorageError.Kind
+            switch error.resultCode {
+            case .SQLITE_FULL: kind = .resourceExhausted
+            case .SQLITE_BUSY, .SQLITE_LOCKED: kind = .unavailable
+            case .SQLITE_CORRUPT, .SQLITE_NOTADB, .SQLITE_IOERR: kind = .dataLoss
+            case .SQLITE_READONLY, .SQLITE_CANTOPEN, .SQLITE_PERM: kind = .permissionDenied
+            default: kind = .internal
+            }
+            throw StorageError(kind, operation, object, "records: \(error.message ?? "\(error.resultCode)")")
+        } catch {
+            throw StorageError(.internal, operation, object, "records: \(error)")
+        }
+    }
+}
+
+/// The tables. A migration that has been released is never changed.
+enum Schema {
+    static var migrator: DatabaseMigrator {
+        var migrator = DatabaseMigrator()
+        migrator.registerMigration("1") { db in
+            try db.execute(
+                sql: """
+                    CREATE TABLE root (
+                        id TEXT NOT NULL,
+                        driver TEXT NOT NULL,
+                        configuration TEXT NOT NULL,
+                        -- 0 while the driver's part is being built, 1 when it is there
+                        built INTEGER NOT NULL,
+                        -- whether Lamina made the directory
+                        ownsDirectory INTEGER NOT NULL,
+                        bootID TEXT NOT NULL,
+                        -- numbers below this one have been used
+                        nextNumber INTEGER NOT NULL,
+                        -- numbers below this one may have an object that no record names
+                        leasedBelow INTEGER NOT NULL
+                    ) STRICT;
+                    CREATE TABLE layer (
+                        number INTEGER PRIMARY KEY,
+                        name TEXT NOT NULL UNIQUE,
+                        kind TEXT NOT NULL CHECK (kind IN ('active', 'committed', 'view')),
+                        parent INTEGER REFERENCES layer (number),
+                        createdAt INTEGER NOT NULL,
+                        updatedAt INTEGER NOT NULL,
+                        sizeLimit INTEGER,
+                        diffID TEXT
+                    ) STRICT;
+                    CREATE INDEX layerByParent ON layer (parent);
+                    CREATE TABLE label (
+                        layer INTEGER NOT NULL REFERENCES layer (number) ON DELETE CASCADE,
+                        key TEXT NOT NULL,
+                        value TEXT NOT NULL,
+                        PRIMARY KEY (layer, key)
+                    ) STRICT, WITHOUT ROWID;
+                    CREATE TABLE mount (
+                        id INTEGER PRIMARY KEY,
+                        layer INTEGER NOT NULL REFERENCES layer (number) ON DELETE CASCADE,
+                        -- the number under which the driver has the tree
+                        object INTEGER NOT NULL,
+                        -- null: activated only
+                        target TEXT,
+                        readOnly INTEGER NOT NULL
+                    ) STRICT;
+                    CREATE INDEX mountByObject ON mount (object);
+                    CREATE INDEX mountByLayer ON mount (layer);
+                    """)
+        }
+        return migrator
+    }
+}

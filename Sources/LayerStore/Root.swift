@@ -1,0 +1,160 @@
+import Glibc
+import GRDB
+import LinuxSystem
+import Logging
+import StorageDriver
+
+/// Making and unmaking roots.
+public enum Root {
+    /// Makes the directory, its records, and what the driver needs. What a killed `initialize` has left is taken down
+    /// first.
+    /// - Throws: `.alreadyExists` where there is a root already, of the same driver or none named;
+    ///   `.failedPrecondition` where it belongs to another driver than `type`. Nothing is left of a failed call.
+    public static func initialize(
+        path: String, driver type: any StorageDriver.Type, options: DriverOptions,
+        drivers: [any StorageDriver.Type], logger: Logger = Logger(label: "lamina")
+    ) throws(StorageError) {
+        let layout = RootLayout(path: path)
+        let madeDirectory = !exists(path)
+        if exists(layout.database) {
+            let lock = try layout.lockRoot(.exclusive)
+            defer { extendLifetime(lock) }
+            try refuseOrClear(layout, wanted: type.name, drivers: drivers)
+        }
+        let root = RootLocation(path: path, id: newID())
+        let configuration = try type.plan(root, options)
+        do throws(StorageError) {
+            try attempt("make root", path) {
+                try makeDirectories(path)
+                // Trees of other users' files lie below: nobody else is to walk in (setuid programs among them).
+                try check(chmod(path, 0o700), "chmod", path)
+            }
+            let lock = try layout.lockRoot(.exclusive)
+            defer { extendLifetime(lock) }
+            if exists(layout.database) { try refuseOrClear(layout, wanted: type.name, drivers: drivers) }
+            let records = try Records(file: layout.database)
+            try records.write("make root", path) { db in
+                try RootRecord(
+                    id: root.id, driver: type.name, configuration: configuration, isBuilt: false,
+                    ownsDirectory: madeDirectory, bootID: currentBootID()
+                ).insert(db)
+            }
+            do throws(StorageError) {
+                try attempt("make root", path) { try makeDirectory(layout.inFlight) }
+                try type.build(root, configuration)
+                try records.write("make root", path) { db in try db.execute(sql: "UPDATE root SET built = 1") }
+            } catch {
+                do throws(StorageError) {
+                    try type.destroy(root, configuration)
+                    removeFiles(layout)
+                } catch {
+                    logger.warning("what was made of \(path) could not be removed yet: \(error)")
+                }
+                throw error
+            }
+        } catch {
+            if madeDirectory { rmdir(path) }
+            throw error
+        }
+    }
+
+    /// Takes down all that Lamina made for a root: layers' objects, devices, files.
+    /// - Parameter force: also while there are layers, unmounting them.
+    public static func deinitialize(
+        path: String, force: Bool, driver named: String?, drivers: [any StorageDriver.Type]
+    ) throws(StorageError) {
+        let layout = RootLayout(path: path)
+        guard exists(layout.database) else { throw missing(path) }
+        let lock = try layout.lockRoot(.exclusive)
+        defer { extendLifetime(lock) }
+        guard exists(layout.database) else { throw missing(path) }
+        let records = try Records(file: layout.database)
+        let (record, layers) = try records.read("deinit", path) { db in
+            (try RootRecord.fetch(db), try Int.fetchOne(db, sql: "SELECT count(*) FROM layer") ?? 0)
+        }
+        if let record {
+            let type = try driver(of: record, at: path, named: named, among: drivers)
+            if layers > 0, !force {
+                throw StorageError(
+                    .failedPrecondition, "deinit", path, "it has \(layers) layer\(layers == 1 ? "" : "s")",
+                    hint: "remove them, or lamina deinit --force")
+            }
+            try unmountAll(records, layout)
+            try records.write("deinit", path) { db in try db.execute(sql: "UPDATE root SET built = 0") }
+            try type.destroy(RootLocation(path: path, id: record.id), record.configuration)
+        }
+        removeFiles(layout)
+        if record?.ownsDirectory ?? false { rmdir(path) }
+    }
+
+    /// The driver that holds a root, without opening it; nil where there is no root.
+    public static func driverName(at path: String) -> String? {
+        let layout = RootLayout(path: path)
+        guard exists(layout.database), let records = try? Records(file: layout.database) else { return nil }
+        let record = try? records.read("read", path) { db in try RootRecord.fetch(db) }
+        return record.flatMap { $0.isBuilt ? $0.driver : nil }
+    }
+
+    static func missing(_ path: String) -> StorageError {
+        StorageError(.notFound, "open", path, "there is no Lamina root here", hint: "lamina init --root \(path)")
+    }
+
+    static func driver(
+        of record: RootRecord, at path: String, named: String?, among drivers: [any StorageDriver.Type]
+    ) throws(StorageError) -> any StorageDriver.Type {
+        if let named, named != record.driver {
+            throw StorageError(
+                .failedPrecondition, "open", path, "the root belongs to the driver \(record.driver), not to \(named)",
+                hint: "leave out --driver, or use another --root")
+        }
+        guard let type = drivers.first(where: { $0.name == record.driver }) else {
+            throw StorageError(
+                .unimplemented, "open", path, "the root belongs to the driver \(record.driver), which is not known here")
+        }
+        return type
+    }
+
+    /// Removes a root whose making did not end; refuses for one that is there. The caller holds the root's lock.
+    private static func refuseOrClear(
+        _ layout: RootLayout, wanted: String, drivers: [any StorageDriver.Type]
+    ) throws(StorageError) {
+        let records = try Records(file: layout.database)
+        let record = try records.read("init", layout.path) { db in try RootRecord.fetch(db) }
+        guard let record else { return removeFiles(layout) }
+        if record.isBuilt {
+            _ = try driver(of: record, at: layout.path, named: wanted, among: drivers)
+            throw StorageError(
+                .alreadyExists, "init", layout.path, "there is a Lamina root already (driver \(record.driver))",
+                hint: "lamina info --root \(layout.path)")
+        }
+        let type = try driver(of: record, at: layout.path, named: nil, among: drivers)
+        try type.destroy(RootLocation(path: layout.path, id: record.id), record.configuration)
+        removeFiles(layout)
+    }
+
+    private static func unmountAll(_ records: Records, _ layout: RootLayout) throws(StorageError) {
+        let targets = try records.read("deinit", layout.path) { db in
+            try String.fetchAll(db, sql: "SELECT target FROM mount WHERE target IS NOT NULL ORDER BY id DESC")
+        }
+        let table = MountTable.current()
+        for target in targets where table.entry(at: target) != nil {
+            try attempt("unmount", target, hint: "end what uses it (fuser -vm \(target))") {
+                try LinuxSystem.unmount(target)
+            }
+        }
+    }
+
+    private static func removeFiles(_ layout: RootLayout) {
+        for point in directoryNames(layout.mountPoints) ?? [] { rmdir("\(layout.mountPoints)/\(point)") }
+        rmdir(layout.mountPoints)
+        for mark in directoryNames(layout.inFlight) ?? [] { unlink("\(layout.inFlight)/\(mark)") }
+        rmdir(layout.inFlight)
+        for suffix in ["", "-wal", "-shm"] { unlink(layout.database + suffix) }
+        unlink(layout.locks)
+    }
+
+    private static func newID() -> String {
+        let digits = String(UInt32.random(in: 1...UInt32.max), radix: 16)
+        return String(repeating: "0", count: 8 - digits.count) + digits
+    }
+}

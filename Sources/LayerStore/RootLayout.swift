@@ -1,0 +1,58 @@
+import LinuxSystem
+import StorageDriver
+
+/// Where things are below the state root. The driver has a place of its own beside these.
+struct RootLayout: Sendable {
+    let path: String
+
+    var database: String { path + "/lamina.db" }
+    /// Byte 0 is the root's lock, byte n that of layer n.
+    var locks: String { path + "/locks" }
+    /// One file for each operation that is under way.
+    var inFlight: String { path + "/in-flight" }
+    /// Mount points of layers that are mounted at a path of their own.
+    var mountPoints: String { path + "/mnt" }
+
+    func mountPoint(_ layer: LayerNumber) -> String { "\(mountPoints)/\(layer)" }
+
+    /// Runs `body` with a lock on the layer: exclusive for what changes or activates it, shared for what needs it to
+    /// stay. Waits for the lock.
+    func withLock<Result>(
+        _ layer: LayerNumber, _ mode: FileLock.Mode, _ operation: String, _ body: () throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
+        let lock: FileLock
+        // Nil is only for those who do not wait.
+        do throws(SystemError) {
+            lock = try FileLock.take(locks, byte: layer.rawValue, mode)!
+        } catch {
+            throw StorageError(error, operation, "layer \(layer)")
+        }
+        defer { extendLifetime(lock) }
+        return try body()
+    }
+
+    /// Runs `body` with the exclusive lock if nobody has one.
+    /// - Returns: nil when somebody has.
+    func withLockIfFree<Result>(
+        _ layer: LayerNumber, _ operation: String, _ body: () throws(StorageError) -> Result?
+    ) throws(StorageError) -> Result? {
+        let lock: FileLock?
+        do throws(SystemError) {
+            lock = try FileLock.take(locks, byte: layer.rawValue, .exclusive, wait: false)
+        } catch {
+            throw StorageError(error, operation, "layer \(layer)")
+        }
+        guard let lock else { return nil }
+        defer { extendLifetime(lock) }
+        return try body()
+    }
+
+    /// The root's own lock: shared by everything that uses the root, exclusive for making and unmaking it.
+    func lockRoot(_ mode: FileLock.Mode) throws(StorageError) -> FileLock {
+        do throws(SystemError) {
+            return try FileLock.take(locks, byte: 0, mode)!
+        } catch {
+            throw StorageError(error, "lock", path)
+        }
+    }
+}

@@ -1,0 +1,94 @@
+import Glibc
+import SystemPackage
+
+/// A name in a directory, or a path below one: bytes, as the kernel has them, without NUL. Need not be UTF-8.
+public struct EntryName: Sendable, Hashable, Comparable {
+    public let bytes: [UInt8]
+
+    public init(_ bytes: [UInt8]) { self.bytes = bytes }
+    public init(_ text: String) { bytes = Array(text.utf8) }
+
+    /// The directory itself.
+    public static let itself = EntryName(".")
+
+    public static func < (left: EntryName, right: EntryName) -> Bool {
+        left.bytes.lexicographicallyPrecedes(right.bytes)
+    }
+
+    /// Runs `body` with the name as C has it.
+    public func withCString<Result, Failure: Error>(
+        _ body: (UnsafePointer<CChar>) throws(Failure) -> Result
+    ) throws(Failure) -> Result {
+        let terminated = bytes.map(CChar.init(bitPattern:)) + [0]
+        return try body(terminated)
+    }
+
+    /// For people; bytes that are no UTF-8 are replaced.
+    public var text: String { String(decoding: bytes, as: UTF8.self) }
+}
+
+extension FileDescriptor {
+    /// The names in this directory, without `.` and `..`, sorted by their bytes.
+    public func entries() throws(SystemError) -> [EntryName] {
+        // readdir owns the descriptor it is given, and a duplicate would share its position.
+        let own = try openBeneath(".", flags: O_DIRECTORY)
+        guard let stream = fdopendir(own.rawValue) else {
+            own.closeQuietly()
+            throw SystemError.last("read directory", procPath)
+        }
+        defer { closedir(stream) }
+        var names: [EntryName] = []
+        while true {
+            Glibc.errno = 0
+            guard let entry = readdir(stream) else {
+                if Errno.current.rawValue != 0 { throw SystemError.last("read directory", procPath) }
+                break
+            }
+            let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
+            if bytes != [0x2E], bytes != [0x2E, 0x2E] { names.append(EntryName(bytes)) }
+        }
+        return names.sorted()
+    }
+
+    /// Facts of an entry of this directory; a symlink is not followed.
+    public func status(of name: EntryName) throws(SystemError) -> FileStatus {
+        try name.withCString { pointer throws(SystemError) in try FileStatus(at: self, nameBytes: pointer) }
+    }
+
+    /// Opens an entry of this directory itself: never what a symlink of that name leads to.
+    public func openEntry(
+        _ name: EntryName, _ mode: AccessMode = .readOnly, flags: Int32 = 0, permissions: UInt32 = 0
+    ) throws(SystemError) -> FileDescriptor {
+        let allFlags = mode.rawValue | O_CLOEXEC | O_NOFOLLOW | flags
+        let fd = name.withCString { openat(rawValue, $0, allFlags, permissions) }
+        return FileDescriptor(rawValue: try check(fd, "open", name.text))
+    }
+
+    /// What a symlink of this directory leads to.
+    public func readLink(_ name: EntryName) throws(SystemError) -> [UInt8] {
+        var buffer = [CChar](repeating: 0, count: Int(PATH_MAX) + 1)
+        let count = name.withCString { readlinkat(rawValue, $0, &buffer, buffer.count) }
+        return try buffer[..<check(count, "readlink", name.text)].map { UInt8(bitPattern: $0) }
+    }
+
+    /// Removes an entry of this directory, and all below it. Does not follow links nor leave the filesystem's tree.
+    public func removeEntry(_ name: EntryName) throws(SystemError) {
+        if name.withCString({ unlinkat(rawValue, $0, 0) }) == 0 { return }
+        let error = SystemError.last("unlink", name.text)
+        guard error.errno == .isDirectory || error.errno == .notPermitted else { throw error }
+        let directory = try openEntry(name, flags: O_DIRECTORY)
+        defer { directory.closeQuietly() }
+        for entry in try directory.entries() { try directory.removeEntry(entry) }
+        try check(name.withCString { unlinkat(rawValue, $0, AT_REMOVEDIR) }, "rmdir", name.text)
+    }
+
+    /// Writes all of a buffer.
+    public func writeFully(_ bytes: UnsafeRawBufferPointer, to object: String) throws(SystemError) {
+        var rest = bytes[...]
+        while !rest.isEmpty {
+            let count = Glibc.write(rawValue, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
+            if count == -1, Errno.current == .interrupted { continue }
+            rest = rest.dropFirst(try check(count, "write", object))
+        }
+    }
+}

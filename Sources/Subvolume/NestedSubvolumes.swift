@@ -1,0 +1,37 @@
+import CBtrfs
+import Glibc
+import LinuxSystem
+import SystemPackage
+
+extension Subvolume {
+    /// Paths, relative to its root, of the subvolumes that lie directly in this one: those that users make inside a
+    /// layer. Found in the tree of roots, without walking files.
+    static func nested(in subvolume: FileDescriptor) throws(SystemError) -> [String] {
+        let (id, _) = try info(subvolume)
+        var found: [(directory: UInt64, name: String)] = []
+        // A `btrfs_root_ref`: directory's inode at 0, name's length at 16, name at 18.
+        try searchTree(rootTree, through: subvolume, objects: id...id, types: rootReference...rootReference) { item in
+            guard item.type == rootReference, item.objectID == id else { return }
+            let length = Int(item.data.number(UInt16.self, at: 16))
+            let name = String(decoding: item.data[18..<18 + length], as: UTF8.self)
+            found.append((item.data.number(UInt64.self, at: 0), name))
+        }
+        var paths: [String] = []
+        for (directory, name) in found {
+            var arguments = btrfs_ioctl_ino_lookup_args()
+            arguments.treeid = id
+            arguments.objectid = directory
+            try check(
+                ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_INO_LOOKUP), &arguments), "look up inode", "\(directory)")
+            let parent = withUnsafeBytes(of: &arguments.name) { bytes in
+                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
+            }
+            paths.append(parent + name)
+        }
+        return paths
+    }
+
+    /// The tree of tree roots, and the type of its item that names a subvolume (linux/btrfs_tree.h).
+    private static let rootTree: UInt64 = 1
+    private static let rootReference: UInt32 = 156
+}
