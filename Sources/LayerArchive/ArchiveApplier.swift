@@ -120,22 +120,36 @@ final class ArchiveApplier {
     private func writeData(of entry: TarEntry, to file: FileDescriptor, _ path: EntryPath) throws {
         var end: UInt64 = 0
         try reader.readData { offset, bytes throws(StorageError) in
-            var rest = bytes
-            var position = offset
-            while !rest.isEmpty {
-                let count = pwrite(file.rawValue, rest.baseAddress, rest.count, off_t(position))
-                if count == -1, Errno.current == .interrupted { continue }
-                do throws(SystemError) { try check(count, "write", path.text) } catch {
-                    throw StorageError(error, "apply", self.name)
+            do throws(SystemError) {
+                var position = 0
+                while position < bytes.count {
+                    // Up to the next border of a block, so that blocks of zeros become holes.
+                    let border = Self.block - Int((offset + UInt64(position)) % UInt64(Self.block))
+                    let length = min(bytes.count - position, border)
+                    let piece = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length])
+                    if !piece.allSatisfy({ $0 == 0 }) {
+                        let start = position
+                        position += length
+                        while position < bytes.count, bytes[position] != 0 {
+                            position = min(bytes.count, position + Self.block)
+                        }
+                        let run = UnsafeRawBufferPointer(rebasing: bytes[start..<position])
+                        try file.writeFully(run, at: offset + UInt64(start), to: path.text)
+                        end = offset + UInt64(position)
+                    } else {
+                        position += length
+                    }
                 }
-                rest = UnsafeRawBufferPointer(rebasing: rest.dropFirst(count))
-                position += UInt64(count)
+            } catch {
+                throw StorageError(error, "apply", self.name)
             }
-            end = position
         }
-        // The rest is a hole.
+        // What is left is a hole.
         if end < entry.size { try check(ftruncate(file.rawValue, off_t(entry.size)), "truncate", path.text) }
     }
+
+    /// Zeros of this many bytes, aligned, are not written: the block size of the filesystems layers are on.
+    private static let block = 4096
 
     /// Owner before mode and capabilities, which a change of owner clears.
     private func setAttributes(_ entry: TarEntry, _ leaf: EntryName, in parent: FileDescriptor) throws {

@@ -27,6 +27,8 @@ struct EntryPath: Hashable {
 
     private init(components: [[UInt8]]) { self.components = components }
 
+    static let root = EntryPath(components: [])
+
     /// The layer's root itself.
     var isRoot: Bool { components.isEmpty }
     var name: [UInt8] { components.last ?? [] }

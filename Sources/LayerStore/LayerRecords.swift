@@ -44,7 +44,7 @@ enum LayerRecords {
             arguments: [
                 Int64(layer.number.rawValue), layer.name.text, layer.kind.rawValue,
                 layer.parentNumber.map { Int64($0.rawValue) }, layer.createdAt.nanoseconds,
-                layer.updatedAt.nanoseconds, layer.sizeLimit.map(Int64.init), layer.diffID,
+                layer.updatedAt.nanoseconds, layer.sizeLimit.map { Int64($0) }, layer.diffID,
             ])
         for (key, value) in layer.labels {
             try db.execute(
@@ -94,12 +94,12 @@ enum LayerRecords {
             number: LayerNumber(UInt64(row["number"] as Int64)),
             name: try LayerName(row["name"]),
             kind: LayerKind(rawValue: row["kind"]) ?? .active,
-            parent: try parentName.map(LayerName.init),
+            parent: try parentName.map { try LayerName($0) },
             parentNumber: parent.map { LayerNumber(UInt64($0)) },
             createdAt: Instant(nanoseconds: row["createdAt"]),
             updatedAt: Instant(nanoseconds: row["updatedAt"]),
             labels: labels,
-            sizeLimit: limit.map(UInt64.init),
+            sizeLimit: limit.map { UInt64($0) },
             diffID: row["diffID"])
     }
 }

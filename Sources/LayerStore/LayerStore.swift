@@ -67,6 +67,9 @@ public final class LayerStore: Sendable {
         }
     }
 
+    /// What the layer is to the kernel; for a view, its parent's object.
+    public func objectName(of layer: Layer) -> String { driver.objectName(layer.object) }
+
     /// The space of a layer; a view has none of its own.
     public func usage(_ name: LayerName) throws(StorageError) -> LayerUsage {
         let layer = try layer(name, for: "usage")

@@ -42,6 +42,7 @@ public enum Root {
             do throws(StorageError) {
                 try attempt("make root", path) { try makeDirectory(layout.inFlight) }
                 try type.build(root, configuration)
+                try attempt("make root", path) { try writeText(type.name + "\n", to: layout.driverName) }
                 try records.write("make root", path) { db in try db.execute(sql: "UPDATE root SET built = 1") }
             } catch {
                 do throws(StorageError) {
@@ -89,10 +90,7 @@ public enum Root {
 
     /// The driver that holds a root, without opening it; nil where there is no root.
     public static func driverName(at path: String) -> String? {
-        let layout = RootLayout(path: path)
-        guard exists(layout.database), let records = try? Records(file: layout.database) else { return nil }
-        let record = try? records.read("read", path) { db in try RootRecord.fetch(db) }
-        return record.flatMap { $0.isBuilt ? $0.driver : nil }
+        readText(RootLayout(path: path).driverName)?.split(separator: "\n").first.map(String.init)
     }
 
     static func missing(_ path: String) -> StorageError {
@@ -150,6 +148,7 @@ public enum Root {
         for mark in directoryNames(layout.inFlight) ?? [] { unlink("\(layout.inFlight)/\(mark)") }
         rmdir(layout.inFlight)
         for suffix in ["", "-wal", "-shm"] { unlink(layout.database + suffix) }
+        unlink(layout.driverName)
         unlink(layout.locks)
     }
 

@@ -6,6 +6,8 @@ struct RootLayout: Sendable {
     let path: String
 
     var database: String { path + "/lamina.db" }
+    /// The driver's name as text, for the probe: reading the database would make files beside it.
+    var driverName: String { path + "/driver" }
     /// Byte 0 is the root's lock, byte n that of layer n.
     var locks: String { path + "/locks" }
     /// One file for each operation that is under way.

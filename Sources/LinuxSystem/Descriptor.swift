@@ -95,6 +95,18 @@ public func readText(_ path: String) -> String? {
     }
 }
 
+/// Writes a small text file; on the disk when this returns.
+public func writeText(_ text: String, to path: String) throws(SystemError) {
+    let fd = try FileDescriptor.opening(path, .writeOnly, flags: O_CREAT | O_TRUNC)
+    defer { fd.closeQuietly() }
+    var bytes = Array(text.utf8)[...]
+    while !bytes.isEmpty {
+        let count = try check(bytes.withUnsafeBytes { Glibc.write(fd.rawValue, $0.baseAddress, $0.count) }, "write", path)
+        bytes = bytes.dropFirst(count)
+    }
+    try fd.synchronize()
+}
+
 /// The names in a directory, without `.` and `..`, in no order; nil where it cannot be read.
 public func directoryNames(_ path: String) -> [String]? {
     guard let stream = opendir(path) else { return nil }

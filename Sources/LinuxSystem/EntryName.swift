@@ -27,6 +27,9 @@ public struct EntryName: Sendable, Hashable, Comparable {
     public var text: String { String(decoding: bytes, as: UTF8.self) }
 }
 
+/// O_DIRECTORY: opening anything but a directory fails.
+public let directoryFlag: Int32 = O_DIRECTORY
+
 extension FileDescriptor {
     /// The names in this directory, without `.` and `..`, sorted by their bytes.
     public func entries() throws(SystemError) -> [EntryName] {
@@ -89,6 +92,19 @@ extension FileDescriptor {
             let count = Glibc.write(rawValue, UnsafeRawBufferPointer(rebasing: rest).baseAddress, rest.count)
             if count == -1, Errno.current == .interrupted { continue }
             rest = rest.dropFirst(try check(count, "write", object))
+        }
+    }
+
+    /// Writes all of a buffer at an offset.
+    public func writeFully(
+        _ bytes: UnsafeRawBufferPointer, at offset: UInt64, to object: String
+    ) throws(SystemError) {
+        var written = 0
+        while written < bytes.count {
+            let count = Glibc.pwrite(
+                rawValue, bytes.baseAddress! + written, bytes.count - written, off_t(offset) + off_t(written))
+            if count == -1, Errno.current == .interrupted { continue }
+            written += try check(count, "write", object)
         }
     }
 }

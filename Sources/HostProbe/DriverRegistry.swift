@@ -1,0 +1,23 @@
+import BtrfsDriver
+import StorageDriver
+import VFSDriver
+
+/// The drivers that Lamina knows, in order of preference: one line each.
+public enum DriverRegistry {
+    /// btrfs first, for where the root is on it nothing has to be made; devicemapper where a pool or a device is named;
+    /// vfs, which copies, last and only when named.
+    public static let drivers: [any StorageDriver.Type] = [
+        BtrfsDriver.self,
+        VFSDriver.self,
+    ]
+
+    /// - Throws: `.invalidArgument` for a name that no driver has.
+    public static func driver(named name: String) throws(StorageError) -> any StorageDriver.Type {
+        guard let driver = drivers.first(where: { $0.name == name }) else {
+            throw StorageError(
+                .invalidArgument, "choose driver", name, "there is no such driver",
+                hint: "drivers: " + drivers.map { $0.name }.joined(separator: ", "))
+        }
+        return driver
+    }
+}

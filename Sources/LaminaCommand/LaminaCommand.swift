@@ -1,0 +1,61 @@
+import ArgumentParser
+import Glibc
+import Lamina
+
+/// The command `lamina`: arguments in, a result on stdout, everything else on stderr.
+struct LaminaCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "lamina",
+        abstract: "Copy-on-write layers for containers, microVMs and volumes, on thin pools, btrfs or plain directories.",
+        discussion: """
+            Global options stand before or after the subcommand. Layers and roots need the superuser; probe, version \
+            and help do not.
+            Shell completion: lamina --generate-completion-script bash|zsh|fish
+            """,
+        subcommands: [Init.self, Deinit.self, Probe.self, Info.self, LayerGroup.self, Version.self])
+
+    @OptionGroup var global: GlobalOptions
+}
+
+@main
+enum Main {
+    static func main() {
+        let arguments = Array(CommandLine.arguments.dropFirst())
+        do {
+            var command = try LaminaCommand.parseAsRoot(GlobalOptions.moveToEnd(arguments))
+            try command.run()
+        } catch let error as StorageError {
+            ErrorReport(error).print(asJSON: arguments.contains("--json"))
+            exit(1)
+        } catch let code as ExitCode {
+            exit(code.rawValue)
+        } catch {
+            let message = LaminaCommand.fullMessage(for: error)
+            if LaminaCommand.exitCode(for: error).isSuccess {
+                print(message)
+                exit(0)
+            }
+            // The parser's first line says what is wrong, the next ones how it is used.
+            let lines = LaminaCommand.message(for: error)
+            let report = ErrorReport(
+                StorageError(
+                    .invalidArgument, "read", "arguments", lines.split(separator: "\n").joined(separator: " "),
+                    hint: "lamina help"))
+            report.print(asJSON: arguments.contains("--json"))
+            exit(2)
+        }
+    }
+}
+
+struct Version: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Show the version.")
+    @OptionGroup var global: GlobalOptions
+
+    func run() throws {
+        if global.json {
+            try printJSON(["version": laminaVersion])
+        } else {
+            print("lamina \(laminaVersion)")
+        }
+    }
+}

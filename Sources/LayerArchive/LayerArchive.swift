@@ -1,0 +1,78 @@
+import LinuxSystem
+import StorageDriver
+import SystemPackage
+
+/// What applying a tar did.
+public struct AppliedArchive: Sendable, Equatable {
+    /// sha256 of the uncompressed tar, all of it.
+    public let diffID: String
+    /// Of the uncompressed tar.
+    public let bytes: UInt64
+    public let entries: Int
+    /// What could not be kept, a line each.
+    public let warnings: [String]
+}
+
+/// A tar of changes that was written.
+public struct WrittenDiff: Sendable, Equatable {
+    /// sha256 of the uncompressed tar.
+    public let diffID: String
+    /// sha256 of the bytes written.
+    public let digest: String
+    /// Bytes written.
+    public let bytes: UInt64
+    /// What could not be kept, a line each.
+    public let warnings: [String]
+}
+
+/// Layers as tars: in, out, and what changed. Works on descriptors of trees that the caller keeps mounted.
+public enum LayerArchive {
+    /// Applies a tar, plain or packed with gzip or zstd, to the tree at `root`.
+    ///
+    /// Nothing outside `root` is read or written, whatever the tar says. A failure in the middle leaves what was
+    /// applied until then.
+    /// - Parameter progress: called with the bytes of the input that have been read.
+    /// - Throws: `.dataLoss` for a tar that is corrupt or ends too early, `.invalidArgument` for members that name
+    ///   what is not in the tree, and what the filesystem says.
+    public static func apply(
+        _ input: FileDescriptor, named name: String, onto root: FileDescriptor, progress: ((UInt64) -> Void)? = nil
+    ) throws(StorageError) -> AppliedArchive {
+        let stream = try ArchiveInput(input, named: name, progress: progress)
+        let applier = ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name)
+        try applier.run()
+        let diffID = try stream.finish()
+        return AppliedArchive(
+            diffID: diffID, bytes: stream.produced, entries: applier.entries, warnings: applier.warnings)
+    }
+
+    /// What the tree `child` added, modified and deleted against `parent`, sorted by the bytes of the paths; without a
+    /// parent all is added.
+    public static func changes(
+        from parent: FileDescriptor?, to child: FileDescriptor
+    ) throws(StorageError) -> [Change] {
+        var changes: [Change] = []
+        try attempt("changes", "layer") {
+            try TreeComparison { kind, path, _, _ in
+                changes.append(Change(kind, [UInt8(ascii: "/")] + path.bytes))
+            }.directory(parent, child, .root)
+        }
+        return changes.sorted { $0.path.lexicographicallyPrecedes($1.path) }
+    }
+
+    /// Writes the changes as an OCI layer. The same trees give the same bytes.
+    /// - Parameter progress: called with the bytes of the uncompressed tar so far.
+    /// - Throws: what reading or writing says: a tar is whole, or there is an error.
+    public static func writeDiff(
+        from parent: FileDescriptor?, to child: FileDescriptor, into output: FileDescriptor,
+        compression: Compression = .none, progress: ((UInt64) -> Void)? = nil
+    ) throws(StorageError) -> WrittenDiff {
+        try attempt("diff", "layer") {
+            let stream = ArchiveOutput(output, compression: compression, progress: progress)
+            let writer = DiffWriter(stream)
+            try writer.run(from: parent, to: child)
+            let digests = try stream.finish()
+            return WrittenDiff(
+                diffID: digests.plain, digest: digests.packed, bytes: stream.written, warnings: writer.warnings)
+        }
+    }
+}

@@ -1,0 +1,213 @@
+import CDeviceMapper
+import CDeviceMapperLog
+import Glibc
+import LinuxSystem
+import Synchronization
+import SystemPackage
+
+/// One line of a dm table: a range of sectors (512 bytes) and what makes it.
+public struct DMTarget: Sendable, Equatable {
+    public let start: UInt64
+    public let length: UInt64
+    public let type: String
+    public let parameters: String
+
+    public init(start: UInt64 = 0, length: UInt64, type: String, parameters: String) {
+        self.start = start
+        self.length = length
+        self.type = type
+        self.parameters = parameters
+    }
+}
+
+/// What the kernel tells of a dm device.
+public struct DMInfo: Sendable, Equatable {
+    public let number: DeviceNumber
+    public let openCount: Int
+    public let isReadOnly: Bool
+    public let isSuspended: Bool
+    /// Whether it goes when its last user does.
+    public let isDeferredRemove: Bool
+}
+
+/// device-mapper through libdevmapper. Errors are errnos; what the library would print is dropped. Needs the
+/// superuser.
+public enum DeviceMapper {
+    /// Whether the kernel has device-mapper now. Asked first, for opening its control node would load the module.
+    public static var isInKernel: Bool { (readText("/proc/misc") ?? "").contains("device-mapper") }
+
+    /// Of the kernel's interface ("4.48.0").
+    public static func version() throws(SystemError) -> String {
+        try run(Int(DM_DEVICE_VERSION), "version", "device-mapper") { task in
+            var text = [CChar](repeating: 0, count: 64)
+            return dm_task_get_driver_version(task, &text, text.count) == 1 
+                ? String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
+        }
+    }
+
+    /// Targets that the kernel has now, with their versions.
+    public static func targets() throws(SystemError) -> [String: String] {
+        try run(Int(DM_DEVICE_LIST_VERSIONS), "list targets", "device-mapper") { task in
+            var targets: [String: String] = [:]
+            guard var entry = UnsafeMutableRawPointer(dm_task_get_versions(task)) else { return targets }
+            while true {
+                // struct dm_versions: offset of the next one, three numbers, and the name after them.
+                let next = entry.load(as: UInt32.self)
+                let numbers = (0..<3).map { String(entry.load(fromByteOffset: 4 + 4 * $0, as: UInt32.self)) }
+                let name = String(cString: (entry + 16).assumingMemoryBound(to: CChar.self))
+                targets[name] = numbers.joined(separator: ".")
+                if next == 0 { return targets }
+                entry += Int(next)
+            }
+        }
+    }
+
+    /// Nil when there is no device of that name.
+    public static func info(_ name: String) throws(SystemError) -> DMInfo? {
+        try run(Int(DM_DEVICE_INFO), "info", name) { task in
+            dm_task_set_name(task, name)
+        } then: { task in
+            var info = dm_info()
+            guard dm_task_get_info(task, &info) == 1, info.exists != 0 else { return nil }
+            return DMInfo(
+                number: DeviceNumber(major: info.major, minor: info.minor), openCount: Int(info.open_count),
+                isReadOnly: info.read_only != 0, isSuspended: info.suspended != 0,
+                isDeferredRemove: info.deferred_remove != 0)
+        }
+    }
+
+    /// Makes a device, loads its table and starts it. Its node is there when this returns.
+    public static func create(
+        _ name: String, uuid: String, _ targets: [DMTarget], readOnly: Bool = false
+    ) throws(SystemError) {
+        try change(Int(DM_DEVICE_CREATE), "create device", name) { task in
+            dm_task_set_uuid(task, uuid)
+            if readOnly { dm_task_set_ro(task) }
+            for target in targets {
+                dm_task_add_target(task, target.start, target.length, target.type, target.parameters)
+            }
+        }
+    }
+
+    /// - Parameter deferred: where it is in use, let it go with its last user instead of failing with EBUSY.
+    public static func remove(_ name: String, deferred: Bool = false) throws(SystemError) {
+        try change(Int(DM_DEVICE_REMOVE), "remove device", name) { task in
+            if deferred { dm_task_deferred_remove(task) }
+        }
+    }
+
+    /// Sends a message to the target at sector 0.
+    public static func message(_ name: String, _ text: String) throws(SystemError) {
+        try run(Int(DM_DEVICE_TARGET_MSG), "message \"\(text)\" to", name) { task in
+            dm_task_set_name(task, name)
+            dm_task_set_sector(task, 0)
+            return dm_task_set_message(task, text)
+        } then: { _ in
+        }
+    }
+
+    /// The table that is in force.
+    public static func table(_ name: String) throws(SystemError) -> [DMTarget] {
+        try targets(Int(DM_DEVICE_TABLE), "table", name)
+    }
+
+    /// The status of each target, in `parameters`; never waits for the disk.
+    public static func status(_ name: String) throws(SystemError) -> [DMTarget] {
+        try targets(Int(DM_DEVICE_STATUS), "status", name)
+    }
+
+    /// Names of all devices.
+    public static func names() throws(SystemError) -> [String] {
+        try run(Int(DM_DEVICE_LIST), "list devices", "device-mapper") { task in
+            var names: [String] = []
+            guard var entry = UnsafeMutableRawPointer(dm_task_get_names(task)) else { return names }
+            while true {
+                // struct dm_names: the device, 0 where there is none; offset of the next one; the name.
+                if entry.load(as: UInt64.self) == 0 { return names }
+                let next = entry.load(fromByteOffset: 8, as: UInt32.self)
+                names.append(String(cString: (entry + 12).assumingMemoryBound(to: CChar.self)))
+                if next == 0 { return names }
+                entry += Int(next)
+            }
+        }
+    }
+
+    public static func path(_ name: String) -> String { "/dev/mapper/\(name)" }
+
+    // MARK: Tasks
+
+    /// Guards libdevmapper, whose list of nodes to be made and other state are global. Held for one ioctl.
+    private static let library = Mutex(())
+
+    /// Whether a udev daemon makes nodes; else libdevmapper is told to make them itself.
+    private static let hasUdev: Bool = {
+        lam_dm_set_log_sink(nil)
+        dm_set_dev_dir("/dev")
+        if exists("/run/udev/control") { return true }
+        setenv("DM_DISABLE_UDEV", "1", 1)
+        return false
+    }()
+
+    private static func targets(_ type: Int, _ operation: String, _ name: String) throws(SystemError) -> [DMTarget] {
+        try run(type, operation, name) { task in
+            dm_task_no_flush(task)
+            return dm_task_set_name(task, name)
+        } then: { task in
+            var targets: [DMTarget] = []
+            var next: UnsafeMutableRawPointer?
+            repeat {
+                var (start, length): (UInt64, UInt64) = (0, 0)
+                var (kind, parameters): (UnsafeMutablePointer<CChar>?, UnsafeMutablePointer<CChar>?) = (nil, nil)
+                next = dm_get_next_target(task, next, &start, &length, &kind, &parameters)
+                if let kind {
+                    targets.append(
+                        DMTarget(
+                            start: start, length: length, type: String(cString: kind),
+                            parameters: parameters.map { String(cString: $0) } ?? ""))
+                }
+            } while next != nil
+            return targets
+        }
+    }
+
+    /// A task that changes which nodes there are: waits until they are as they should be.
+    private static func change(
+        _ type: Int, _ operation: String, _ name: String, _ prepare: (OpaquePointer) -> Void
+    ) throws(SystemError) {
+        var cookie: UInt32 = 0
+        try run(type, operation, name) { task in
+            dm_task_set_name(task, name)
+            prepare(task)
+            // No rules but those that make the node: nobody is to open the device (linux/dm-ioctl's udev flags).
+            let flags = UInt16(
+                DM_UDEV_DISABLE_SUBSYSTEM_RULES_FLAG | DM_UDEV_DISABLE_DISK_RULES_FLAG
+                    | DM_UDEV_DISABLE_OTHER_RULES_FLAG)
+            return hasUdev ? dm_task_set_cookie(task, &cookie, flags) : 1
+        } then: { _ in
+        } finally: {
+            if hasUdev { dm_udev_wait(cookie) } else { dm_task_update_nodes() }
+        }
+    }
+
+    private static func run<Result>(
+        _ type: Int, _ operation: String, _ name: String, _ prepare: (OpaquePointer) -> Int32 = { _ in 1 },
+        then read: (OpaquePointer) -> Result, finally: () -> Void = {}
+    ) throws(SystemError) -> Result {
+        _ = hasUdev
+        return try library.withLock { _ throws(SystemError) in
+            guard let task = dm_task_create(Int32(type)) else {
+                // The library remembers that there is no device-mapper, and then leaves errno alone.
+                throw SystemError(operation, name, .operationNotSupportedByDevice)
+            }
+            defer { dm_task_destroy(task) }
+            guard prepare(task) == 1 else { throw SystemError(operation, name, .invalidArgument) }
+            let succeeded = dm_task_run(task) == 1
+            let errno = dm_task_get_errno(task)
+            finally()
+            guard succeeded else {
+                throw SystemError(operation, name, errno == 0 ? .ioError : Errno(rawValue: errno))
+            }
+            return read(task)
+        }
+    }
+}
