@@ -127,3 +127,12 @@ int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes) {
     };
     return (int)syscall(SYS_quotactl_fd, fd, QCMD(Q_XSETQLIM, PRJQUOTA), project, &quota);
 }
+
+int lam_xfs_grow(int fd, uint64_t blocks) {
+    // struct xfs_growfs_data; 25 % for inodes is what mkfs.xfs gives filesystems of less than 1 TiB.
+    struct {
+        uint64_t newblocks;
+        uint32_t imaxpct;
+    } arguments = {.newblocks = blocks, .imaxpct = 25};
+    return ioctl(fd, _IOW('X', 110, __typeof__(arguments)), &arguments);
+}

@@ -1,4 +1,5 @@
 import BtrfsDriver
+import DeviceMapperDriver
 import StorageDriver
 import VFSDriver
 
@@ -8,6 +9,7 @@ public enum DriverRegistry {
     /// vfs, which copies, last and only when named.
     public static let drivers: [any StorageDriver.Type] = [
         BtrfsDriver.self,
+        DeviceMapperDriver.self,
         VFSDriver.self,
     ]
 

@@ -74,3 +74,6 @@ static const unsigned long LAM_BLKROGET = BLKROGET;
 static const unsigned long LAM_LOOP_CONFIGURE = LOOP_CONFIGURE;
 // _IOW('f', 16, __u64), ext4's own header is not exported: fs/ext4/ext4.h.
 static const unsigned long LAM_EXT4_IOC_RESIZE_FS = _IOW('f', 16, uint64_t);
+
+// XFS_IOC_FSGROWFSDATA (xfs/xfs_fs.h), to a number of filesystem blocks.
+int lam_xfs_grow(int fd, uint64_t blocks);

@@ -1,0 +1,35 @@
+import Glibc
+import LinuxSystem
+
+/// What a block device says of itself by magic numbers at fixed places, as the formats' own headers and blkid's
+/// documentation give them.
+struct Signature {
+    private let name: String
+    private let offset: Int
+    private let bytes: [UInt8]
+
+    private static let known: [Signature] = [
+        Signature(name: "an ext2, ext3 or ext4 filesystem", offset: 0x438, bytes: [0x53, 0xEF]),
+        Signature(name: "an xfs filesystem", offset: 0, bytes: Array("XFSB".utf8)),
+        Signature(name: "a btrfs filesystem", offset: 0x10040, bytes: Array("_BHRfS_M".utf8)),
+        Signature(name: "an f2fs filesystem", offset: 0x400, bytes: [0x10, 0x20, 0xF5, 0xF2]),
+        Signature(name: "a squashfs filesystem", offset: 0, bytes: Array("hsqs".utf8)),
+        Signature(name: "an erofs filesystem", offset: 0x400, bytes: [0xE2, 0xE1, 0xF5, 0xE0]),
+        Signature(name: "an ISO 9660 filesystem", offset: 0x8001, bytes: Array("CD001".utf8)),
+        Signature(name: "swap space", offset: 4086, bytes: Array("SWAPSPACE2".utf8)),
+        Signature(name: "an LVM physical volume", offset: 0x200, bytes: Array("LABELONE".utf8)),
+        Signature(name: "a LUKS volume", offset: 0, bytes: Array("LUKS".utf8) + [0xBA, 0xBE]),
+        Signature(name: "a member of an md array", offset: 0x1000, bytes: [0xFC, 0x4E, 0x2B, 0xA9]),
+        Signature(name: "a thin pool's metadata", offset: 32, bytes: [0xBA, 0x52, 0x9C, 0x01]),
+        Signature(name: "a GUID partition table", offset: 0x200, bytes: Array("EFI PART".utf8)),
+        Signature(name: "a partition table or boot sector", offset: 0x1FE, bytes: [0x55, 0xAA]),
+    ]
+
+    /// The first that is found; nil on a device that says nothing.
+    static func find(on device: borrowing BlockDevice) throws(SystemError) -> String? {
+        var head = [UInt8](repeating: 0, count: 0x11000)
+        let count = pread(device.descriptor.rawValue, &head, head.count, 0)
+        let length = try check(count, "read", device.path)
+        return known.first { $0.offset + $0.bytes.count <= length && head[$0.offset...].starts(with: $0.bytes) }?.name
+    }
+}
