@@ -32,19 +32,22 @@ let package = Package(
 
         // Kernel mechanisms.
         .target(name: "LinuxSystem", dependencies: ["CLinux", system]),
-        .target(name: "ThinPool", dependencies: ["CDeviceMapper", "CDeviceMapperLog", "CLinux", "LinuxSystem", system]),
+        .target(
+            name: "ThinPool", dependencies: ["CDeviceMapper", "CDeviceMapperLog", "CLinux", "LinuxSystem", system]),
         .target(name: "Subvolume", dependencies: ["CBtrfs", "LinuxSystem", system]),
 
         // The contract, and those who keep it.
         .target(name: "StorageDriver", dependencies: ["LinuxSystem", system]),
-        .target(name: "DeviceMapperDriver", dependencies: ["StorageDriver", "ThinPool", "CLinux", "LinuxSystem", system]),
+        .target(
+            name: "DeviceMapperDriver", dependencies: ["StorageDriver", "ThinPool", "CLinux", "LinuxSystem", system]),
         .target(name: "BtrfsDriver", dependencies: ["StorageDriver", "Subvolume", "LinuxSystem", system]),
         .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", "CLinux", system]),
 
         // Above the drivers.
         .target(
             name: "LayerArchive",
-            dependencies: ["CArchive", "CCrypto", "CISAL", "CZstd", "CLinux", "StorageDriver", "LinuxSystem", system,
+            dependencies: [
+                "CArchive", "CCrypto", "CISAL", "CZstd", "CLinux", "StorageDriver", "LinuxSystem", system,
             ]),
         .target(
             name: "HostProbe",

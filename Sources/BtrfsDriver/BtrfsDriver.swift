@@ -39,8 +39,7 @@ public struct BtrfsDriver: StorageDriver {
             throw StorageError(.unavailable, "open", directory, "it is not on a mounted btrfs filesystem")
         }
         device = mount.source
-        let base = mount.root == "/" ? "" : mount.root
-        pathInFilesystem = base + path.dropFirst(mount.target == "/" ? 0 : mount.target.count)
+        pathInFilesystem = mount.pathInFilesystem(of: path)
     }
 
     public static func destroy(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {

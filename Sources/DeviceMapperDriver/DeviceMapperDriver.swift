@@ -289,7 +289,8 @@ public struct DeviceMapperDriver: StorageDriver {
     /// costs space on the host until the file goes, nothing else.
     private func discard(_ layer: LayerNumber) {
         guard (try? activate(layer, readOnly: false)) != nil else { return }
-        if let size = try? filesystem.size(on: path(layer)), let device = try? BlockDevice(path(layer), writable: true) {
+        if let size = try? filesystem.size(on: path(layer)), let device = try? BlockDevice(path(layer), writable: true)
+        {
             try? device.discard(from: 0, length: size)
         }
         try? Self.removePatiently(objectName(layer))

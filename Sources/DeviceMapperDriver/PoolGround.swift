@@ -157,7 +157,9 @@ struct PoolGround: Sendable {
                     for name in mine where try DeviceMapper.info(name) != nil { try DeviceMapper.remove(name) }
                 }
             }
-            if case .devices(let data, let metadata) = backing, let device = try? BlockDevice(metadata ?? data, writable: true) {
+            if case .devices(let data, let metadata) = backing,
+                let device = try? BlockDevice(metadata ?? data, writable: true)
+            {
                 try [UInt8](repeating: 0, count: 4096).withUnsafeBytes { zeros in
                     try device.descriptor.writeFully(zeros, at: 0, to: device.path)
                 }

@@ -103,7 +103,9 @@ enum PoolPlan {
         }
         return try attempt("init", path) {
             if !exists(path) { throw refuse(.notFound, "there is no such device") }
-            if try FileStatus(path: path).kind != .blockDevice { throw refuse(.invalidArgument, "it is no block device") }
+            if try FileStatus(path: path).kind != .blockDevice {
+                throw refuse(.invalidArgument, "it is no block device")
+            }
             // Opened exclusively: fails while it is mounted or part of another device, whatever --force says.
             let device: BlockDevice
             do throws(SystemError) {

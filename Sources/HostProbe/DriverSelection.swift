@@ -40,11 +40,9 @@ public struct DriverSelection: Sendable, Equatable {
             return DriverSelection(
                 driver: "devicemapper", rule: .option, explanation: "it makes layers in a thin pool")
         case .loop:
-            let first = assessments.first { $0.worksOnLoop }
-            return first.map {
-                DriverSelection(
-                    driver: $0.driver, rule: .option, explanation: "the first that works in a file: \(because($0.driver))")
-            }
+            guard let first = assessments.first(where: { $0.worksOnLoop })?.driver else { return nil }
+            return DriverSelection(
+                driver: first, rule: .option, explanation: "the first that works in a file (\(because(first)))")
         case nil:
             let best = assessments.first { $0.status == .available }
             return best.map {

@@ -8,7 +8,8 @@ import ThinPool
 public enum HostReader {
     /// Tools that drivers run or that help an operator.
     static let tools = [
-        "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "thin_check", "thin_repair", "dmsetup", "btrfs", "zfs", "zpool", "modprobe",
+        "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "thin_check", "thin_repair", "dmsetup", "btrfs", "zfs", "zpool",
+        "modprobe",
     ]
 
     /// - Parameter path: of the state root, which need not be there yet.
@@ -61,7 +62,8 @@ public enum HostReader {
     private static func deviceMapper(isRoot: Bool) -> HostFacts.DeviceMapper? {
         guard DeviceMapper.isInKernel else { return nil }
         guard isRoot else { return HostFacts.DeviceMapper(version: nil, targets: [:]) }
-        return HostFacts.DeviceMapper(version: try? DeviceMapper.version(), targets: (try? DeviceMapper.targets()) ?? [:])
+        let targets = (try? DeviceMapper.targets()) ?? [:]
+        return HostFacts.DeviceMapper(version: try? DeviceMapper.version(), targets: targets)
     }
 }
 

@@ -8,13 +8,22 @@ struct GlobalOptions: ParsableArguments {
     @Option(help: "The state root (environment LAMINA_ROOT).", completion: .directory)
     var root: String?
 
-    @Option(help: "The storage driver (environment LAMINA_DRIVER).", completion: .list(["btrfs", "devicemapper", "vfs"]))
+    @Option(
+        help: "The storage driver (environment LAMINA_DRIVER).",
+        completion: .list(DriverRegistry.drivers.map { $0.name }))
     var driver: String?
 
     @Flag(help: "Print one JSON value.")
     var json = false
 
-    @Option(help: "trace, debug, info, notice, warning, error or critical.")
+    @Option(
+        help: "trace, debug, info, notice, warning, error or critical.",
+        transform: { text in
+            guard let level = Logger.Level(rawValue: text) else {
+                throw ValidationError("there is no log level \(text)")
+            }
+            return level
+        })
     var logLevel: Logger.Level = .warning
 
     /// The parser knows options only of the subcommand that is run: those before its name are moved behind it, before
@@ -83,8 +92,9 @@ struct GlobalOptions: ParsableArguments {
         } catch {
             guard making, error.kind == .notFound, Root.driverName(at: rootPath) == nil else { throw error }
             let selection = try RootMaker(global: self).make(DriverOptions())
-            note("there was no root at \(rootPath): made one with the driver \(selection.driver) "
-                + "(\(selection.explanation))")
+            note(
+                "there was no root at \(rootPath): made one with the driver \(selection.driver) "
+                    + "(\(selection.explanation))")
             return try open()
         }
     }
@@ -108,5 +118,3 @@ struct GlobalOptions: ParsableArguments {
         return String(cString: path)
     }
 }
-
-extension Logger.Level: @retroactive ExpressibleByArgument {}

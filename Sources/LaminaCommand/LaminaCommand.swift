@@ -6,7 +6,7 @@ import Lamina
 struct LaminaCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "lamina",
-        abstract: "Copy-on-write layers for containers, microVMs and volumes, on thin pools, btrfs or plain directories.",
+        abstract: "Copy-on-write layers for containers, microVMs and volumes.",
         discussion: """
             Global options stand before or after the subcommand. Layers and roots need the superuser; probe, version \
             and help do not.

@@ -98,8 +98,9 @@ struct LayerInspect: ParsableCommand {
         for mount in report.mounted {
             print("mounted    \(mount.target ?? "activated")\(mount.readOnly ? " (read-only)" : "")")
         }
-        print("space      \(ByteCount(report.usage.exclusiveBytes)) of its own, "
-            + "\(ByteCount(report.usage.referencedBytes)) reached")
+        print(
+            "space      \(ByteCount(report.usage.exclusiveBytes)) of its own, "
+                + "\(ByteCount(report.usage.referencedBytes)) reached")
     }
 }
 
@@ -112,8 +113,9 @@ struct LayerUsageCommand: ParsableCommand {
         let layer = try LayerName(commandLine: name)
         let usage = try global.openStore(for: "usage").usage(layer)
         if global.json { return try printJSON(usage) }
-        print("\(ByteCount(usage.exclusiveBytes)) of its own, \(ByteCount(usage.referencedBytes)) reached"
-            + (usage.inodes.map { ", \($0) inodes" } ?? ""))
+        print(
+            "\(ByteCount(usage.exclusiveBytes)) of its own, \(ByteCount(usage.referencedBytes)) reached"
+                + (usage.inodes.map { ", \($0) inodes" } ?? ""))
     }
 }
 
@@ -140,11 +142,12 @@ struct LayerChanges: ParsableCommand {
         let changes = try global.openStore(for: "changes").changes(layer)
         if global.json { return try printJSON(changes.map(Report.init)) }
         for change in changes {
-            let letter = switch change.kind {
-            case .added: "A"
-            case .modified: "C"
-            case .deleted: "D"
-            }
+            let letter =
+                switch change.kind {
+                case .added: "A"
+                case .modified: "C"
+                case .deleted: "D"
+                }
             FileHandle.standardOutput.write(Data(Array("\(letter) ".utf8) + change.path + [0x0A]))
         }
     }

@@ -100,8 +100,9 @@ struct Probe: ParsableCommand {
                 + "\(ByteCount(filesystem.totalBytes)) free")
         if let mapper = facts.deviceMapper {
             let targets = mapper.targets.sorted { $0.key < $1.key }.map { "\($0.key) \($0.value)" }
-            print("device-mapper  \(mapper.version ?? "there; its version needs the superuser"): "
-                + targets.joined(separator: ", "))
+            print(
+                "device-mapper  \(mapper.version ?? "there; its version needs the superuser"): "
+                    + targets.joined(separator: ", "))
         } else {
             print("device-mapper  not in this kernel now")
         }

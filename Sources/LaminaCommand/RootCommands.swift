@@ -117,13 +117,15 @@ struct Info: ParsableCommand {
         print("driver     \(report.driver)")
         print("health     \(status.health.rawValue)\(status.message.map { ": \($0)" } ?? "")")
         let space = status.space
-        print("space      \(ByteCount(space.usedBytes)) used of \(ByteCount(space.totalBytes)), "
-            + "\(ByteCount(space.freeBytes)) free")
+        print(
+            "space      \(ByteCount(space.usedBytes)) used of \(ByteCount(space.totalBytes)), "
+                + "\(ByteCount(space.freeBytes)) free")
         if let used = space.metadataUsedBytes, let total = space.metadataTotalBytes {
             print("metadata   \(ByteCount(used)) used of \(ByteCount(total))")
         }
-        print("layers     \(report.layers.active) active, \(report.layers.committed) committed, "
-            + "\(report.layers.view) view")
+        print(
+            "layers     \(report.layers.active) active, \(report.layers.committed) committed, "
+                + "\(report.layers.view) view")
         for detail in status.details {
             print(detail.key + String(repeating: " ", count: max(1, 11 - detail.key.count)) + detail.value)
         }

@@ -178,7 +178,8 @@ final class ArchiveApplier {
         let source = EntryName(target.name)
         guard !target.isRoot, let status = try status(of: source, in: directory), status.kind != .directory else {
             throw StorageError(
-                .invalidArgument, "apply", name, "member \"\(leaf.text)\" is a hard link to \"\(target.text)\", "
+                .invalidArgument, "apply", name,
+                "member \"\(leaf.text)\" is a hard link to \"\(target.text)\", "
                     + "which is not a file of the layer")
         }
         if let existing {

@@ -39,7 +39,8 @@ final class DiffWriter {
         let name = EntryName(path.name)
         if path.name.starts(with: Whiteout.prefix) {
             throw StorageError(
-                .failedPrecondition, "diff", "/" + path.text, "a name that begins with .wh. has no place in an OCI layer")
+                .failedPrecondition, "diff", "/" + path.text,
+                "a name that begins with .wh. has no place in an OCI layer")
         }
         if status.kind == .socket {
             warnings.append("/\(path.text): sockets are not kept")

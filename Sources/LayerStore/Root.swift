@@ -1,5 +1,5 @@
-import Glibc
 import GRDB
+import Glibc
 import LinuxSystem
 import Logging
 import StorageDriver
@@ -107,7 +107,8 @@ public enum Root {
         }
         guard let type = drivers.first(where: { $0.name == record.driver }) else {
             throw StorageError(
-                .unimplemented, "open", path, "the root belongs to the driver \(record.driver), which is not known here")
+                .unimplemented, "open", path, "the root belongs to the driver \(record.driver), which is not known here"
+            )
         }
         return type
     }

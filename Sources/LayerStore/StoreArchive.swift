@@ -58,7 +58,8 @@ extension LayerStore {
 
     /// Runs `body` on the tree of a layer and, where it has a parent, on the parent's.
     private func withTrees<Result>(
-        of name: LayerName, _ operation: String, _ body: (FileDescriptor, FileDescriptor?) throws(StorageError) -> Result
+        of name: LayerName, _ operation: String,
+        _ body: (FileDescriptor, FileDescriptor?) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
         try withLayer(name, operation) { layer throws(StorageError) in
             // A view shows its parent's tree: its changes are none, and comparing the tree with itself says so.

@@ -101,7 +101,8 @@ public func writeText(_ text: String, to path: String) throws(SystemError) {
     defer { fd.closeQuietly() }
     var bytes = Array(text.utf8)[...]
     while !bytes.isEmpty {
-        let count = try check(bytes.withUnsafeBytes { Glibc.write(fd.rawValue, $0.baseAddress, $0.count) }, "write", path)
+        let count = bytes.withUnsafeBytes { Glibc.write(fd.rawValue, $0.baseAddress, $0.count) }
+        try check(count, "write", path)
         bytes = bytes.dropFirst(count)
     }
     try fd.synchronize()

@@ -13,6 +13,11 @@ public struct MountTable: Sendable {
         public let type: String
         public let source: String
         public let superOptions: [String]
+
+        /// Where a path below the target is inside the mounted filesystem, as `root` would name it.
+        public func pathInFilesystem(of path: String) -> String {
+            (root == "/" ? "" : root) + path.dropFirst(target == "/" ? 0 : target.count)
+        }
     }
 
     /// In the order of mounting; a later entry covers an earlier one at the same target.

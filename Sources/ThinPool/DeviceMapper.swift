@@ -40,7 +40,7 @@ public enum DeviceMapper {
     public static func version() throws(SystemError) -> String {
         try run(Int(DM_DEVICE_VERSION), "version", "device-mapper") { task in
             var text = [CChar](repeating: 0, count: 64)
-            return dm_task_get_driver_version(task, &text, text.count) == 1 
+            return dm_task_get_driver_version(task, &text, text.count) == 1
                 ? String(decoding: text.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
         }
     }

@@ -137,7 +137,7 @@ public struct VFSDriver: StorageDriver {
     public func deactivate(_ layer: LayerNumber) throws(StorageError) {
         let table = MountTable.current()
         guard let holder = table.entry(holding: base) else { return }
-        let inside = (holder.root == "/" ? "" : holder.root) + base.dropFirst(holder.target == "/" ? 0 : holder.target.count)
+        let inside = holder.pathInFilesystem(of: base)
         for state in State.allCases {
             let root = "\(inside)/\(state)/\(layer)"
             let mounted = table.entries.first { entry in
@@ -213,8 +213,9 @@ public struct VFSDriver: StorageDriver {
             try check(lam_set_project(directory.rawValue, project), "set project", base)
         } catch {
             throw StorageError(
-                .unimplemented, "create", path(layer, .active), "the vfs driver cannot hold a size limit on this filesystem",
-                errno: error.errno, hint: "use xfs mounted with prjquota, or the btrfs or devicemapper driver")
+                .unimplemented, "create", path(layer, .active),
+                "the vfs driver cannot hold a size limit on this filesystem", errno: error.errno,
+                hint: "use xfs mounted with prjquota, or the btrfs or devicemapper driver")
         }
     }
 
