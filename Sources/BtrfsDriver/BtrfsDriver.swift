@@ -135,6 +135,8 @@ public struct BtrfsDriver: StorageDriver {
         try attempt("usage", objectName(layer)) {
             let subvolume = try open(layer)
             defer { subvolume.closeQuietly() }
+            // What was written a moment ago has no extents yet.
+            if try !Subvolume.isReadOnly(subvolume) { try subvolume.synchronizeFilesystem() }
             let usage = try SubvolumeUsage(of: subvolume)
             return LayerUsage(
                 exclusiveBytes: usage.writtenBytes, referencedBytes: usage.referencedBytes, inodes: usage.inodes)
@@ -184,6 +186,6 @@ public struct BtrfsDriver: StorageDriver {
             id = try Subvolume.info(subvolume).id
         }
         try Subvolume.destroy(name, in: directory)
-        QuotaGroup.remove(id, on: directory)
+        try QuotaGroup.sweep(after: id, on: directory)
     }
 }

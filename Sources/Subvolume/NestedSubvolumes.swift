@@ -31,6 +31,19 @@ extension Subvolume {
         return paths
     }
 
+    /// Ids of all subvolumes of the filesystem that the kernel has not dropped yet, its own top level included.
+    static func all(on filesystem: FileDescriptor) throws(SystemError) -> Set<UInt64> {
+        var ids: Set<UInt64> = [5]
+        let first: UInt64 = 256  // BTRFS_FIRST_FREE_OBJECTID
+        try searchTree(rootTree, through: filesystem, objects: first...UInt64.max - first) { item in
+            if item.type == rootItem { ids.insert(item.objectID) }
+        }
+        return ids
+    }
+
+    /// The item of a subvolume in the tree of tree roots.
+    private static let rootItem: UInt32 = 132
+
     /// The tree of tree roots, and the type of its item that names a subvolume (linux/btrfs_tree.h).
     private static let rootTree: UInt64 = 1
     private static let rootReference: UInt32 = 156

@@ -26,13 +26,25 @@ public enum QuotaGroup {
         }
     }
 
-    /// Removes the group of a subvolume that has been destroyed. Where the kernel removes it by itself, does not let
-    /// go of it yet, or has no quotas, nothing is done.
-    public static func remove(_ subvolume: UInt64, on filesystem: FileDescriptor) {
-        var arguments = btrfs_ioctl_qgroup_create_args()
-        arguments.create = 0
-        arguments.qgroupid = subvolume
-        _ = ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_QGROUP_CREATE), &arguments)
+    /// Removes the groups of subvolumes that are gone: newer kernels do so by themselves, older ones keep them. A
+    /// group can go only when the kernel's cleaner has dropped the subvolume, which takes a moment after its removal:
+    /// the cleaner is woken and given a twentieth of a second. What it has not done by then is for a later call.
+    /// Without quotas nothing is done.
+    /// - Parameter subvolume: the id of one that has just been destroyed.
+    public static func sweep(after subvolume: UInt64, on filesystem: FileDescriptor) throws(SystemError) {
+        if try all(on: filesystem).isEmpty { return }
+        try check(ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_SYNC)), "sync", "btrfs")
+        for _ in 0..<10 {
+            let living = try Subvolume.all(on: filesystem)
+            for group in try all(on: filesystem) where !living.contains(group) {
+                var arguments = btrfs_ioctl_qgroup_create_args()
+                arguments.create = 0
+                arguments.qgroupid = group
+                _ = ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_QGROUP_CREATE), &arguments)
+            }
+            if try !all(on: filesystem).contains(subvolume) { return }
+            usleep(5000)
+        }
     }
 
     /// Ids of the level-0 groups of the filesystem; empty where quotas are not enabled.

@@ -61,15 +61,16 @@ public enum Subvolume {
             ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_SUBVOL_SETFLAGS), &flags), "set subvolume flags", "subvolume")
     }
 
-    /// The subvolume's id and the transaction in which it was made.
+    /// The subvolume's id and, for a snapshot, the transaction in which it was taken.
     public static func info(
         _ subvolume: FileDescriptor
-    ) throws(SystemError) -> (id: UInt64, madeInTransaction: UInt64) {
+    ) throws(SystemError) -> (id: UInt64, takenInTransaction: UInt64?) {
         var arguments = btrfs_ioctl_get_subvol_info_args()
         try check(
             ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_GET_SUBVOL_INFO), &arguments), "read subvolume info",
             "subvolume")
-        return (arguments.treeid, arguments.otransid)
+        let isSnapshot = withUnsafeBytes(of: &arguments.parent_uuid) { $0.contains { $0 != 0 } }
+        return (arguments.treeid, isSnapshot ? arguments.otransid : nil)
     }
 
     private static func volumeArguments(_ name: String) throws(SystemError) -> btrfs_ioctl_vol_args_v2 {

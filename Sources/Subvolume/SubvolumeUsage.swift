@@ -29,8 +29,9 @@ public struct SubvolumeUsage: Sendable, Equatable {
 
     /// A `btrfs_file_extent_item`: generation at 0, type at 20, disk address at 21, bytes on the disk at 29; for type
     /// 0, the file's data itself follows at 21.
-    private mutating func count(_ item: UnsafeRawBufferPointer, since origin: UInt64, _ seen: inout Set<UInt64>) {
-        let isNew = item.number(UInt64.self, at: 0) > origin
+    private mutating func count(_ item: UnsafeRawBufferPointer, since origin: UInt64?, _ seen: inout Set<UInt64>) {
+        // All that a snapshot inherits was on the disk in the transaction in which it was taken.
+        let isNew = origin.map { item.number(UInt64.self, at: 0) > $0 } ?? true
         let bytes: UInt64
         if item[20] == 0 {
             bytes = UInt64(item.count - 21)

@@ -8,6 +8,11 @@ public enum TestHost {
     public static let hasBtrfs =
         hasLoop && ((readText("/proc/filesystems") ?? "").contains("\tbtrfs\n") || loads("btrfs"))
     public static let hasDeviceMapper = hasLoop && (readText("/proc/misc") ?? "").contains("device-mapper")
+    /// Whether xfs holds project quotas here: asked of the kernel, by mounting one.
+    public static let hasXFSQuota: Bool = {
+        guard hasLoop else { return false }
+        return (try? withFilesystem("xfs", size: 320 << 20, options: ["prjquota"]) { _ in true }) ?? false
+    }()
     /// Whether this is the small guest that `Tools/guest/run` starts.
     public static let isGuest = getenv("LAMINA_GUEST") != nil
 
