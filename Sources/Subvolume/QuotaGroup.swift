@@ -27,14 +27,14 @@ public enum QuotaGroup {
     }
 
     /// Removes the groups of subvolumes that are gone: newer kernels do so by themselves, older ones keep them. A
-    /// group can go only when the kernel's cleaner has dropped the subvolume, which takes a moment after its removal:
-    /// the cleaner is woken and given a twentieth of a second. What it has not done by then is for a later call.
-    /// Without quotas nothing is done.
+    /// group can go only when the kernel's cleaner has dropped the subvolume and a transaction has counted that: both
+    /// are asked for a few times, a tenth of a second at most on an idle machine. What is not done by then is for a
+    /// later call. Without quotas nothing is done.
     /// - Parameter subvolume: the id of one that has just been destroyed.
     public static func sweep(after subvolume: UInt64, on filesystem: FileDescriptor) throws(SystemError) {
         if try all(on: filesystem).isEmpty { return }
-        try check(ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_SYNC)), "sync", "btrfs")
-        for _ in 0..<10 {
+        for _ in 0..<5 {
+            try check(ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_SYNC)), "sync", "btrfs")
             let living = try Subvolume.all(on: filesystem)
             for group in try all(on: filesystem) where !living.contains(group) {
                 var arguments = btrfs_ioctl_qgroup_create_args()
@@ -43,7 +43,7 @@ public enum QuotaGroup {
                 _ = ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_QGROUP_CREATE), &arguments)
             }
             if try !all(on: filesystem).contains(subvolume) { return }
-            usleep(5000)
+            usleep(10000)
         }
     }
 
