@@ -1,0 +1,144 @@
+import Fixtures
+import Foundation
+import Lamina
+import Testing
+
+@Suite(.serialized, .enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct CommandTests {
+    @Test(arguments: CommandGround.here) func theLifeOfLayers(_ ground: CommandGround) throws {
+        try ground.withRoot { lamina throws in
+            #expect(try lamina("layer", "create", "base", "--label", "a=b=c").output == "base\n")
+            let path = try lamina("--json", "layer", "mount", "base").value("target")
+            let target = try #require(path)
+            try writeText("one", to: target + "/file")
+            #expect(try lamina("layer", "commit", "base").status == 1)
+            #expect(try lamina("layer", "rm", "base").error.contains(target))
+            #expect(try lamina("layer", "umount", target).status == 0)
+            #expect(!exists(target))
+            #expect(try lamina("layer", "commit", "base", "done").output == "done\n")
+            #expect(try lamina("layer", "inspect", "base").status == 1)
+            #expect(try lamina("layer", "create", "top", "--parent", "done").status == 0)
+            #expect(try lamina("layer", "rm", "done").error.contains("top"))
+            #expect(try lamina("layer", "view", "look", "--parent", "done").status == 0)
+            let view = try lamina("layer", "mount", "look").output.dropLast()
+            #expect(throws: SystemError.self) { try writeText("two", to: view + "/file") }
+            #expect(readText(view + "/file") == "one")
+            #expect(try lamina("layer", "umount", "look").status == 0)
+            let mounts = try lamina("layer", "mounts", "top", "--json")
+            #expect(mounts.output.contains("\"source\""))
+            #expect(try lamina("layer", "rm", "top").error.contains("release"))
+            #expect(try lamina("layer", "release", "top").status == 0)
+            #expect(try lamina("layer", "release", "top").status == 1)
+            #expect(try lamina("layer", "inspect", "done", "--json").output.contains("\"children\":[\"top\",\"look\"]"))
+            #expect(try lamina("layer", "rm", "top", "nope", "look", "done").status == 1)
+            #expect(try lamina("layer", "ls", "--json").output == "[]\n")
+            #expect(try lamina("layer", "create", "done").status == 0)
+        }
+    }
+
+    @Test(arguments: CommandGround.here) func aTarComesInAndGoesOut(_ ground: CommandGround) throws {
+        try ground.withRoot { lamina throws in
+            try withTemporaryDirectory { directory in
+                try makeDirectories(directory + "/tree/sub")
+                try writeText("one", to: directory + "/tree/sub/one")
+                try writeText("two", to: directory + "/tree/two")
+                let tar = directory + "/in.tar.gz"
+                try #require(Program("tar")).run(["-C", directory + "/tree", "-czf", tar, "."], on: tar)
+                let imported = try lamina("layer", "import", "base", tar, "--json")
+                #expect(imported.value("entries") == "4", "\(imported.error)")
+                #expect(try lamina("layer", "create", "top", "--parent", "base").status == 0)
+                let target = String(try lamina("layer", "mount", "top").output.dropLast())
+                try #require(Program("rm")).run([target + "/two"], on: target)
+                try writeText("three", to: target + "/sub/three")
+                #expect(try lamina("layer", "changes", "top").output == "C /sub\nA /sub/three\nD /two\n")
+                let (plain, packed) = (directory + "/out.tar", directory + "/out.tar.zst")
+                let first = try lamina("layer", "diff", "top", "-o", plain, "--json")
+                let second = try lamina("layer", "diff", "top", "-o", packed, "--compress", "zstd", "--json")
+                #expect(first.value("diffID") != nil && first.value("diffID") == second.value("diffID"))
+                let again = try lamina("layer", "import", "again", packed, "--parent", "base", "--json")
+                #expect(again.value("diffID") == first.value("diffID"), "\(again.error)")
+                #expect(
+                    try lamina("layer", "diff", "again", "-o", plain, "--json").value("diffID")
+                        == first.value("diffID"))
+                #expect(try lamina("layer", "umount", "top").status == 0)
+            }
+        }
+    }
+
+    @Test(arguments: CommandGround.here) func badNamesAreRefused(_ ground: CommandGround) throws {
+        try ground.withRoot { lamina throws in
+            #expect(try lamina("layer", "create", "there").status == 0)
+            let before = try lamina("layer", "ls", "--json").output
+            for name in ["a/b", "..", "a\nb", String(repeating: "x", count: 300), "", "there"] {
+                let result = try lamina("layer", "create", name, "--json")
+                #expect(result.status == 1, "\(name)")
+                #expect(result.output == "")
+                #expect(result.error.hasPrefix("lamina: "))
+                #expect(result.error.contains("{\"error\":{"))
+            }
+            let orphan = try lamina("layer", "create", "x", "--parent", "nobody")
+            #expect(orphan.status == 1 && orphan.error.contains("nobody"))
+            #expect(try lamina("layer", "create", "x", "--parent", "there").error.contains("must be committed"))
+            #expect(try lamina("layer", "create", "--", "-x").output == "-x\n")
+            #expect(try lamina("layer", "rm", "--", "-x").status == 0)
+            #expect(try lamina("layer", "create", "x", "--size", "1.5G").status == 2)
+            #expect(try lamina("layer", "create").status == 2)
+            #expect(try lamina("layer", "explode").status == 2)
+            #expect(try lamina("layer", "ls", "--json").output == before)
+        }
+    }
+
+    @Test func rootsAndDriversAreNotMixed() throws {
+        try CommandGround.vfs.withRoot { lamina throws in
+            let other = try lamina("--driver", "btrfs", "layer", "ls")
+            #expect(other.status == 1 && other.error.contains("belongs to the driver vfs"))
+            #expect(try lamina("--driver", "zzz", "layer", "ls").error.contains("no such driver"))
+            #expect(try lamina("init", "--driver", "vfs").error.contains("already"))
+            #expect(try lamina("init", "--driver", "btrfs", "--loop", "512M").error.contains("belongs to"))
+        }
+        try withTemporaryDirectory { directory in
+            let lamina = LaminaTool(root: directory + "/root")
+            for arguments in [
+                ["init", "--driver", "vfs", "--loop", "1G"], ["init", "--driver", "btrfs", "--pool", "x"],
+                ["init", "--driver", "btrfs", "--loop", "1M"], ["init", "--driver", "devicemapper"],
+                ["init", "--pool", "lamina-no-such-pool"], ["init", "--data", "/dev/null"],
+                ["init", "--data", "/no/such/device"], ["init", "--driver", "btrfs"], ["layer", "ls"],
+            ] {
+                let result = try lamina.run(arguments)
+                #expect(result.status == 1, "\(arguments)")
+                #expect(result.error.hasPrefix("lamina: "), "\(arguments): \(result.error)")
+                #expect(directoryNames(directory) == [], "\(arguments)")
+            }
+            #expect(try lamina("init", "--loop", "1G", "--pool", "x").status == 2)
+        }
+    }
+
+    @Test func twoRootsDoNotMeet() throws {
+        try CommandGround.here[0].withRoot { one throws in
+            try CommandGround.here[0].withRoot { two throws in
+                for lamina in [one, two] { #expect(try lamina("layer", "create", "same").status == 0) }
+                #expect(try one("layer", "rm", "same").status == 0)
+                #expect(try two("layer", "inspect", "same").status == 0)
+            }
+        }
+    }
+
+    @Test func theProbeChangesNothing() throws {
+        try withTemporaryDirectory { directory in
+            let lamina = LaminaTool(root: directory + "/root")
+            func state() -> [String?] {
+                [
+                    readText("/proc/modules"), readText("/proc/self/mountinfo"), readText("/proc/partitions"),
+                    directoryNames(directory)?.joined(separator: " "),
+                    directoryNames("/dev")?.sorted().joined(separator: " "),
+                ]
+            }
+            let before = state()
+            let result = try lamina("probe", "--json")
+            #expect(result.status == 0)
+            #expect(result.output.contains("\"selected\":"))
+            for driver in ["btrfs", "devicemapper", "vfs"] { #expect(result.output.contains("\"name\":\"\(driver)\"")) }
+            // The test's own output directory comes and goes.
+            #expect(state() == before)
+        }
+    }
+}
