@@ -80,24 +80,34 @@ extension LayerStore {
 
     /// Mounts the layer where nobody sees it and runs `body` on its root directory. The mount is gone after it, and
     /// also when this process is killed.
-    /// - Parameter readOnly: nothing is written; required for what is not active.
+    /// - Parameters:
+    ///   - readOnly: nothing is written; required for what is not active.
+    ///   - isLocked: whether the caller holds the layer's exclusive lock; else it is held while the layer is activated
+    ///     and while it is let go, but not meanwhile.
     func withTree<Result>(
-        of layer: Layer, readOnly: Bool, _ operation: String, _ body: (FileDescriptor) throws(StorageError) -> Result
+        of layer: Layer, readOnly: Bool, isLocked: Bool = true, _ operation: String,
+        _ body: (FileDescriptor) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
+        func alone<Value>(_ part: () throws(StorageError) -> Value) throws(StorageError) -> Value {
+            if isLocked, layer.object == layer.number { return try part() }
+            return try layout.withLock(layer.object, .exclusive, operation, part)
+        }
         let mark = try InFlight(layer.object, in: layout)
         let result: Result
         do throws(StorageError) {
-            let mounts = try named(layer.name) { () throws(StorageError) in
-                try driver.mounts(layer.object, readOnly: readOnly)
+            let root = try alone { () throws(StorageError) in
+                let mounts = try named(layer.name) { () throws(StorageError) in
+                    try driver.mounts(layer.object, readOnly: readOnly)
+                }
+                return try openTree(mounts, operation, layer.name)
             }
-            let tree = try openTree(mounts, operation, layer.name)
-            result = try body(tree.root)
-            tree.close()
+            defer { root.closeQuietly() }
+            result = try body(root)
         } catch {
-            if (try? settle(layer)) != nil { mark.done() }
+            if (try? alone { () throws(StorageError) in try settle(layer) }) != nil { mark.done() }
             throw error
         }
-        try settle(layer)
+        try alone { () throws(StorageError) in try settle(layer) }
         mark.done()
         return result
     }
@@ -110,20 +120,15 @@ extension LayerStore {
         if rows.isEmpty { try driver.release(layer.object) }
     }
 
-    /// A layer's tree that only this process sees.
-    struct OpenTree {
-        let root: FileDescriptor
-        func close() { root.closeQuietly() }
-    }
-
+    /// The root of a tree that only this process sees, for as long as the descriptor is open.
     private func openTree(
         _ mounts: [Mount], _ operation: String, _ name: LayerName
-    ) throws(StorageError) -> OpenTree {
+    ) throws(StorageError) -> FileDescriptor {
         try attempt(operation, name.text) {
             guard let mount = mounts.first, mounts.count == 1 else {
                 throw StorageError(.unimplemented, operation, name.text, "its driver stacks several mounts")
             }
-            return OpenTree(root: try DetachedMount(mount).openRoot())
+            return try DetachedMount(mount).openRoot()
         }
     }
 

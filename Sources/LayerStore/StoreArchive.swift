@@ -67,7 +67,8 @@ extension LayerStore {
             return try withTree(of: layer, readOnly: !isActive, operation) { child throws(StorageError) in
                 guard let parent = layer.parent else { return try body(child, nil) }
                 let parentLayer = try self.layer(parent)
-                return try withTree(of: parentLayer, readOnly: true, operation) { tree throws(StorageError) in
+                return try withTree(of: parentLayer, readOnly: true, isLocked: false, operation) {
+                    tree throws(StorageError) in
                     try body(child, tree)
                 }
             }

@@ -64,6 +64,27 @@ import Testing
         }
     }
 
+    @Test(arguments: CommandGround.here) func aBrokenTarLeavesNothing(_ ground: CommandGround) throws {
+        try ground.withRoot { lamina throws in
+            try withTemporaryDirectory { directory in
+                try writeText(String(repeating: "some text ", count: 50000), to: directory + "/file")
+                let tar = directory + "/whole.tar.gz"
+                try #require(Program("tar")).run(["-C", directory, "-czf", tar, "file"], on: tar)
+                let whole = try Data(contentsOf: URL(fileURLWithPath: tar))
+                let broken = directory + "/broken.tar.gz"
+                try whole.prefix(whole.count / 2).write(to: URL(fileURLWithPath: broken))
+                for file in [broken, directory + "/file", directory + "/nothing", directory] {
+                    let result = try lamina("layer", "import", "x", file)
+                    #expect(result.status == 1, "\(file)")
+                    #expect(result.error.contains(file), "\(result.error)")
+                }
+                #expect(try lamina("layer", "ls", "--json").output == "[]\n")
+                #expect(try lamina("layer", "import", "x", tar).status == 0)
+                #expect(directoryNames(lamina.root + "/in-flight") == [])
+            }
+        }
+    }
+
     @Test(arguments: CommandGround.here) func badNamesAreRefused(_ ground: CommandGround) throws {
         try ground.withRoot { lamina throws in
             #expect(try lamina("layer", "create", "there").status == 0)
