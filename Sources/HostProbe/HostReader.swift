@@ -27,7 +27,7 @@ public enum HostReader {
     private static func filesystem(of path: String) -> HostFacts.Filesystem {
         let directory = nearestDirectory(path)
         let table = MountTable.current()
-        let mount = realPath(directory).flatMap { table.entry(holding: $0) }
+        let mount = resolvedPath(directory).flatMap { table.entry(holding: $0) }
         guard let status = try? FilesystemStatus(path: directory) else {
             return HostFacts.Filesystem(
                 type: "unknown", magic: 0, isReadOnly: false, totalBytes: 0, freeBytes: 0, freeInodes: 0,
@@ -65,11 +65,4 @@ public enum HostReader {
         let targets = (try? DeviceMapper.targets()) ?? [:]
         return HostFacts.DeviceMapper(version: try? DeviceMapper.version(), targets: targets)
     }
-}
-
-/// The path without links and relative parts; nil when it leads nowhere.
-private func realPath(_ path: String) -> String? {
-    guard let real = realpath(path, nil) else { return nil }
-    defer { free(real) }
-    return String(cString: real)
 }

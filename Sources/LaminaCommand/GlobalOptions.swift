@@ -57,9 +57,7 @@ struct GlobalOptions: ParsableArguments {
         let given = root ?? environment("LAMINA_ROOT") ?? "/var/lib/lamina"
         let absolute = given.hasPrefix("/") ? given : currentDirectory() + "/" + given
         let there = nearestDirectory(absolute)
-        guard let real = realpath(there, nil) else { return absolute }
-        defer { free(real) }
-        let base = String(cString: real)
+        guard let base = resolvedPath(there) else { return absolute }
         let rest = absolute.dropFirst(there.count).split(separator: "/").joined(separator: "/")
         if rest.isEmpty { return base }
         return base == "/" ? "/" + rest : base + "/" + rest

@@ -14,15 +14,17 @@ extension LayerStore {
         try withLayer(name, "mount") { layer throws(StorageError) in
             let isReadOnly = readOnly || layer.kind != .active
             let path = try mountPoint(target, for: layer)
+            let mark = try InFlight(layer.object, in: layout)
             let (row, mounts) = try activate(layer, target: path, readOnly: isReadOnly, "mount")
             do throws(StorageError) {
                 try attempt("mount", name.text) {
                     for mount in mounts { try DetachedMount(mount).attach(to: path) }
                 }
             } catch {
-                try? unrecord([row], of: layer)
+                if (try? unrecord([row], of: layer)) != nil { mark.done() }
                 throw error
             }
+            mark.done()
             return (path, mounts)
         }
     }
@@ -59,7 +61,7 @@ extension LayerStore {
     /// Unmounts the layer that is mounted at a path.
     /// - Throws: `.notFound` when none of this root is.
     public func unmount(target: String) throws(StorageError) {
-        let path = resolved(target) ?? target
+        let path = resolvedPath(target) ?? target
         let found = try records.read("unmount", path) { db throws in
             try MountRecord.at(path, in: db).last.flatMap { row in try LayerRecords.find(row.layer, in: db) }
         }
@@ -217,7 +219,7 @@ extension LayerStore {
             try attempt("mount", layer.name.text) { try makeDirectories(path) }
             return path
         }
-        guard let path = resolved(target) else {
+        guard let path = resolvedPath(target) else {
             throw StorageError(
                 .notFound, "mount", target, "there is no such directory", errno: .noSuchFileOrDirectory,
                 hint: "mkdir \(target)")
@@ -230,13 +232,6 @@ extension LayerStore {
                 .failedPrecondition, "mount", target, "the directory is not empty", errno: .directoryNotEmpty)
         }
         return path
-    }
-
-    /// The path without links and relative parts; nil when it leads nowhere.
-    private func resolved(_ path: String) -> String? {
-        guard let real = realpath(path, nil) else { return nil }
-        defer { free(real) }
-        return String(cString: real)
     }
 }
 

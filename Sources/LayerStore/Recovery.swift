@@ -55,7 +55,13 @@ struct RecoveryRun {
             try driver.reopen(number)
             done.append(Recovery(number: number, description: "\(layer.name): an operation on it was cut short"))
         }
-        if mounts.isEmpty { try driver.release(number) }
+        // A mount that was recorded and not made.
+        let table = MountTable.current()
+        let stale = mounts.filter { !$0.isInForce(table) }
+        if !stale.isEmpty {
+            try records.write("recover", "layer \(number)") { db in for row in stale { try row.delete(db) } }
+        }
+        if stale.count == mounts.count { try driver.release(number) }
         return done
     }
 

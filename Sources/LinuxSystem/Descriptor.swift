@@ -122,6 +122,13 @@ public func directoryNames(_ path: String) -> [String]? {
     return names
 }
 
+/// The path without links and relative parts; nil when it leads nowhere.
+public func resolvedPath(_ path: String) -> String? {
+    guard let real = realpath(path, nil) else { return nil }
+    defer { free(real) }
+    return String(cString: real)
+}
+
 /// The path itself, or the nearest one above it that is there.
 public func nearestDirectory(_ path: String) -> String {
     var path = path
