@@ -145,8 +145,8 @@ public struct DeviceMapperDriver: StorageDriver {
                     }
                     try Self.removePatiently(objectName(layer))
                     try activate(layer, readOnly: readOnly)
-                } else if info.isDeferredRemove {
-                    try DeviceMapper.message(objectName(layer), "@cancel_deferred_remove")
+                } else if info.isDeferredRemove, try !DeviceMapper.cancelDeferredRemove(objectName(layer)) {
+                    try activate(layer, readOnly: readOnly)
                 }
             }
         } else {

@@ -89,10 +89,27 @@ public enum DeviceMapper {
         }
     }
 
+    /// One that is not there is no error: a removal that was deferred may have come true meanwhile.
     /// - Parameter deferred: where it is in use, let it go with its last user instead of failing with EBUSY.
     public static func remove(_ name: String, deferred: Bool = false) throws(SystemError) {
-        try change(Int(DM_DEVICE_REMOVE), "remove device", name) { task in
-            if deferred { dm_task_deferred_remove(task) }
+        do throws(SystemError) {
+            try change(Int(DM_DEVICE_REMOVE), "remove device", name) { task in
+                if deferred { dm_task_deferred_remove(task) }
+            }
+        } catch {
+            if error.errno != .noSuchAddressOrDevice { throw error }
+        }
+    }
+
+    /// Takes back a removal that was deferred.
+    /// - Returns: false when it has come true.
+    public static func cancelDeferredRemove(_ name: String) throws(SystemError) -> Bool {
+        do throws(SystemError) {
+            try message(name, "@cancel_deferred_remove")
+            return true
+        } catch {
+            if error.errno != .noSuchAddressOrDevice { throw error }
+            return false
         }
     }
 
