@@ -26,6 +26,8 @@ public struct DMInfo: Sendable, Equatable {
     public let openCount: Int
     public let isReadOnly: Bool
     public let isSuspended: Bool
+    /// False of a device whose maker was killed between making it and giving it its table.
+    public let hasTable: Bool
     /// Whether it goes when its last user does.
     public let isDeferredRemove: Bool
 }
@@ -72,20 +74,38 @@ public enum DeviceMapper {
             return DMInfo(
                 number: DeviceNumber(major: info.major, minor: info.minor), openCount: Int(info.open_count),
                 isReadOnly: info.read_only != 0, isSuspended: info.suspended != 0,
-                isDeferredRemove: info.deferred_remove != 0)
+                hasTable: info.live_table != 0, isDeferredRemove: info.deferred_remove != 0)
         }
     }
 
-    /// Makes a device, loads its table and starts it. Its node is there when this returns.
+    /// Makes a device, loads its table and starts it. Its node is there when this returns; nothing is left of a failed
+    /// call.
     public static func create(
         _ name: String, uuid: String, _ targets: [DMTarget], readOnly: Bool = false
     ) throws(SystemError) {
-        try change(Int(DM_DEVICE_CREATE), "create device", name) { task in
-            dm_task_set_uuid(task, uuid)
-            if readOnly { dm_task_set_ro(task) }
-            for target in targets {
-                dm_task_add_target(task, target.start, target.length, target.type, target.parameters)
+        // In three steps: of libdevmapper's one, a table that the kernel refuses leaves no errno.
+        try createWithoutTable(name, uuid: uuid)
+        do throws(SystemError) {
+            try run(Int(DM_DEVICE_RELOAD), "load table of", name) { task in
+                if readOnly { dm_task_set_ro(task) }
+                for target in targets {
+                    dm_task_add_target(task, target.start, target.length, target.type, target.parameters)
+                }
+                return dm_task_set_name(task, name)
+            } then: { _ in
             }
+            try change(Int(DM_DEVICE_RESUME), "start device", name) { _ in }
+        } catch {
+            try? remove(name)
+            throw error
+        }
+    }
+
+    /// The first step of making a device: it has its name, and neither table nor node.
+    public static func createWithoutTable(_ name: String, uuid: String) throws(SystemError) {
+        try run(Int(DM_DEVICE_CREATE), "create device", name) { task in
+            dm_task_set_name(task, name) & dm_task_set_uuid(task, uuid)
+        } then: { _ in
         }
     }
 
@@ -106,11 +126,13 @@ public enum DeviceMapper {
     public static func cancelDeferredRemove(_ name: String) throws(SystemError) -> Bool {
         do throws(SystemError) {
             try message(name, "@cancel_deferred_remove")
-            return true
         } catch {
             if error.errno != .noSuchAddressOrDevice { throw error }
             return false
         }
+        // Without udev, the library takes the node away when the removal is asked for, not when it comes true.
+        if !hasUdev { try change(Int(DM_DEVICE_MKNODES), "make node of", name) { _ in } }
+        return true
     }
 
     /// Sends a message to the target at sector 0.
@@ -153,8 +175,12 @@ public enum DeviceMapper {
 
     // MARK: Tasks
 
-    /// Guards libdevmapper, whose list of nodes to be made and other state are global. Held for one ioctl.
+    /// Guards libdevmapper, whose list of nodes to be made and other state are global. Held for one task, and for
+    /// udev's answer to it.
     private static let library = Mutex(())
+
+    /// Milliseconds that udev has for a node. It takes some ten; one of another IPC namespace never answers.
+    private static let udevPatience = 10_000
 
     /// Whether a udev daemon makes nodes; else libdevmapper is told to make them itself.
     private static let hasUdev: Bool = {
@@ -202,8 +228,21 @@ public enum DeviceMapper {
             return hasUdev ? dm_task_set_cookie(task, &cookie, flags) : 1
         } then: { _ in
         } finally: {
-            if hasUdev { dm_udev_wait(cookie) } else { dm_task_update_nodes() }
+            if hasUdev { waitForUdev(cookie) } else { dm_task_update_nodes() }
         }
+    }
+
+    /// Waits until udev has answered. When it does not, the library makes the nodes, from then on without asking.
+    private static func waitForUdev(_ cookie: UInt32) {
+        for _ in 0..<udevPatience {
+            var isReady: Int32 = 0
+            guard dm_udev_wait_immediate(cookie, &isReady) == 1, isReady == 0 else { return }
+            usleep(1000)
+        }
+        // In udev's place: what waits on the cookie is set free, and the cookie goes.
+        dm_udev_complete(cookie)
+        dm_udev_wait(cookie)
+        dm_udev_set_sync_support(0)
     }
 
     private static func run<Result>(
