@@ -48,7 +48,7 @@ extension StorageError.Kind {
     /// The kind that an errno most often means to a storage engine.
     public init(_ errno: Errno) {
         switch errno {
-        case .noSuchFileOrDirectory, .noSuchAddressOrDevice, .operationNotSupportedByDevice: self = .notFound
+        case .noSuchFileOrDirectory, .noSuchAddressOrDevice, .operationNotSupportedByDevice, .noData: self = .notFound
         case .fileExists: self = .alreadyExists
         case .invalidArgument, .fileNameTooLong, .notBlockDevice: self = .invalidArgument
         case .resourceBusy, .directoryNotEmpty, .readOnlyFileSystem: self = .failedPrecondition

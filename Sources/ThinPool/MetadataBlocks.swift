@@ -15,7 +15,7 @@ final class MetadataBlocks {
     }
 
     private let device: FileDescriptor
-    private let path: String
+    let path: String
     private let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: MetadataBlocks.size, alignment: 4096)
 
     init(_ path: String) throws(SystemError) {

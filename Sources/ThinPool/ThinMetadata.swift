@@ -16,16 +16,18 @@ public struct ThinDeviceDetails: Sendable, Equatable {
 /// while the pool goes on.
 public struct ThinMetadata {
     private let blocks: MetadataBlocks
-    private let mappingRoot: UInt64
-    private let detailsRoot: UInt64
+    private let superblock: ThinSuperblock
 
     /// Runs `body` on a snapshot of the metadata. There is one at a time: the caller holds a lock that all who use
     /// this pool take, so that a snapshot that is there was left by a process that was killed, and is replaced.
+    /// A pool that is read-only takes none, and needs none: its metadata stays as it is.
     /// - Parameter device: the pool's metadata device.
     public static func withSnapshot<Result>(
         of pool: ThinPool, device: String, _ body: (ThinMetadata) throws(SystemError) -> Result
     ) throws(SystemError) -> Result {
-        if try pool.status().heldRoot != nil { try DeviceMapper.message(pool.name, "release_metadata_snap") }
+        let status = try pool.status()
+        if status.mode == .readOnly { return try body(try ThinMetadata(MetadataBlocks(device), superblock: 0)) }
+        if status.heldRoot != nil { try DeviceMapper.message(pool.name, "release_metadata_snap") }
         try DeviceMapper.message(pool.name, "reserve_metadata_snap")
         let result: Result
         do throws(SystemError) {
@@ -41,21 +43,15 @@ public struct ThinMetadata {
         return result
     }
 
-    /// Offsets in a superblock: magic 32, root of mappings 320, root of details 328.
-    init(_ blocks: MetadataBlocks, superblock: UInt64) throws(SystemError) {
-        let block = try blocks.read(superblock, .superblock)
-        guard block.number(UInt64.self, at: 32) == 27_022_010 else {
-            throw SystemError("read metadata", "superblock \(superblock)", .invalidArgument, detail: "wrong magic")
-        }
+    init(_ blocks: MetadataBlocks, superblock block: UInt64) throws(SystemError) {
         self.blocks = blocks
-        mappingRoot = block.number(UInt64.self, at: 320)
-        detailsRoot = block.number(UInt64.self, at: 328)
+        superblock = try ThinSuperblock(blocks, at: block)
     }
 
     /// All devices, by id.
     public func devices() throws(SystemError) -> [ThinDeviceDetails] {
         var devices: [ThinDeviceDetails] = []
-        try walk(detailsRoot, within: 0...UInt64.max) { id, value in
+        try walk(superblock.detailsRoot, valueSize: Self.detailsSize, within: 0...UInt64.max) { id, value in
             devices.append(
                 ThinDeviceDetails(
                     id: id, mappedBlocks: value.number(UInt64.self, at: 0),
@@ -69,12 +65,16 @@ public struct ThinMetadata {
     /// - Throws: ENODATA when there is no such device.
     public func blocks(of id: UInt64) throws(SystemError) -> (mapped: UInt64, written: UInt64) {
         var made: UInt32?
-        try walk(detailsRoot, within: id...id) { _, value in made = value.number(UInt32.self, at: 16) }
+        try walk(superblock.detailsRoot, valueSize: Self.detailsSize, within: id...id) { _, value in
+            made = value.number(UInt32.self, at: 16)
+        }
         var root: UInt64?
-        try walk(mappingRoot, within: id...id) { _, value in root = value.number(UInt64.self, at: 0) }
+        try walk(superblock.mappingRoot, valueSize: 8, within: id...id) { _, value in
+            root = value.number(UInt64.self, at: 0)
+        }
         guard let made, let root else { throw SystemError("read metadata", "thin device \(id)", .noData) }
         var (mapped, written): (UInt64, UInt64) = (0, 0)
-        try walk(root, within: 0...UInt64.max) { _, value in
+        try walk(root, valueSize: 8, within: 0...UInt64.max) { _, value in
             mapped += 1
             // The data block is in the upper 40 bits, the time in the lower 24.
             if value.number(UInt64.self, at: 0) & 0xFF_FFFF >= UInt64(made) { written += 1 }
@@ -82,10 +82,14 @@ public struct ThinMetadata {
         return (mapped, written)
     }
 
+    /// Of struct disk_device_details.
+    private static let detailsSize = 24
+
     /// Visits the entries of a btree whose keys lie in a range. A node: flags 4 (1 internal, 2 leaf), number of
     /// entries 16, room for entries 20, size of a value 24; keys from 32, values after all room for keys.
+    /// - Parameter valueSize: bytes of a value in a leaf; an internal node has block numbers of 8.
     private func walk(
-        _ root: UInt64, within range: ClosedRange<UInt64>, depth: Int = 0,
+        _ root: UInt64, valueSize: Int, within range: ClosedRange<UInt64>, depth: Int = 0,
         _ body: (UInt64, ArraySlice<UInt8>) -> Void
     ) throws(SystemError) {
         let node = try blocks.read(root, .btree)
@@ -94,7 +98,8 @@ public struct ThinMetadata {
         let room = Int(node.number(UInt32.self, at: 20))
         let size = Int(node.number(UInt32.self, at: 24))
         // No tree of 2^64 keys is higher than this.
-        guard depth < 16, count <= room, 32 + room * (8 + size) <= MetadataBlocks.size else {
+        guard depth < 16, count <= room, size == (isLeaf ? valueSize : 8), 32 + room * (8 + size) <= MetadataBlocks.size
+        else {
             throw SystemError("read metadata", "btree node \(root)", .invalidArgument)
         }
         for index in 0..<count {
@@ -105,7 +110,8 @@ public struct ThinMetadata {
             if isLeaf {
                 if key >= range.lowerBound { body(key, value) }
             } else if index + 1 == count || node.number(UInt64.self, at: 32 + 8 * (index + 1)) > range.lowerBound {
-                try walk(value.number(UInt64.self, at: 0), within: range, depth: depth + 1, body)
+                try walk(
+                    value.number(UInt64.self, at: 0), valueSize: valueSize, within: range, depth: depth + 1, body)
             }
         }
     }
