@@ -34,13 +34,19 @@ public struct DeviceMapperDriver: StorageDriver {
         try ground.build()
         let device = ground.prefix + "base"
         try attempt("make base in", ground.pool.name) {
-            try ground.pool.createThin(unfinishedBase)
-            try ground.pool.activate(
-                unfinishedBase, as: device, uuid: ground.uuid("base"), bytes: deviceBytes)
-            try LayerFilesystem(type: ground.filesystem).make(on: DeviceMapper.path(device), bytes: ground.defaultBytes)
-            try removePatiently(device)
-            try ground.pool.createSnapshot(base, of: unfinishedBase)
-            try ground.pool.delete(unfinishedBase)
+            let pool = ground.pool
+            if try !ground.devices().contains(where: { $0.id == base }) {
+                // What a build that did not end has left of it is made anew.
+                try DeviceMapper.removePatiently(device)
+                try pool.delete(unfinishedBase)
+                try pool.createThin(unfinishedBase)
+                try pool.activate(unfinishedBase, as: device, uuid: ground.uuid("base"), bytes: deviceBytes)
+                try LayerFilesystem(type: ground.filesystem).make(
+                    on: DeviceMapper.path(device), bytes: ground.defaultBytes)
+                try DeviceMapper.removePatiently(device)
+                try pool.createSnapshot(base, of: unfinishedBase)
+            }
+            try pool.delete(unfinishedBase)
         }
     }
 
@@ -78,10 +84,14 @@ public struct DeviceMapperDriver: StorageDriver {
                 hint: "make a new root, and import the layers there")
         }
         try attempt("create", objectName(layer)) { try PoolHealth.requireRoom(try pool.status(), pool.name) }
-        if let parent, let info = try info(parent), !info.isReadOnly {
-            throw StorageError(
-                .failedPrecondition, "create", objectName(layer), "its parent is active for writing",
-                errno: .resourceBusy)
+        if let parent {
+            // Others may be activating the parent now, whose device then has no table yet.
+            let info = try attempt("look up", objectName(parent)) { try DeviceMapper.info(objectName(parent)) }
+            if let info, info.hasTable, !info.isReadOnly {
+                throw StorageError(
+                    .failedPrecondition, "create", objectName(layer), "its parent is active for writing",
+                    errno: .resourceBusy)
+            }
         }
         if let limit, limit > Self.deviceBytes {
             throw StorageError(
@@ -143,7 +153,7 @@ public struct DeviceMapperDriver: StorageDriver {
                             "it is in use for \(info.isReadOnly ? "reading only" : "writing")", errno: .resourceBusy,
                             hint: "unmount it first")
                     }
-                    try Self.removePatiently(objectName(layer))
+                    try DeviceMapper.removePatiently(objectName(layer))
                     try activate(layer, readOnly: readOnly)
                 } else if info.isDeferredRemove, try !DeviceMapper.cancelDeferredRemove(objectName(layer)) {
                     try activate(layer, readOnly: readOnly)
@@ -172,7 +182,7 @@ public struct DeviceMapperDriver: StorageDriver {
     public func deactivate(_ layer: LayerNumber) throws(StorageError) {
         guard try info(layer) != nil else { return }
         try attempt("deactivate", objectName(layer), hint: "unmount it first") {
-            try Self.removePatiently(objectName(layer))
+            try DeviceMapper.removePatiently(objectName(layer))
         }
     }
 
@@ -232,8 +242,11 @@ public struct DeviceMapperDriver: StorageDriver {
 
     private func path(_ layer: LayerNumber) -> String { DeviceMapper.path(objectName(layer)) }
 
+    /// Nil while the layer's device is not active.
     private func info(_ layer: LayerNumber) throws(StorageError) -> DMInfo? {
-        try attempt("look up", objectName(layer)) { try DeviceMapper.info(objectName(layer)) }
+        try attempt("look up", objectName(layer)) {
+            try DeviceMapper.removeUnlessActive(objectName(layer)) ? try DeviceMapper.info(objectName(layer)) : nil
+        }
     }
 
     private func activate(_ layer: LayerNumber, readOnly: Bool) throws(SystemError) {
@@ -293,19 +306,6 @@ public struct DeviceMapperDriver: StorageDriver {
         {
             try? device.discard(from: 0, length: size)
         }
-        try? Self.removePatiently(objectName(layer))
-    }
-
-    /// The last close of a mount may end a moment after the call that caused it.
-    private static func removePatiently(_ device: String) throws(SystemError) {
-        for _ in 0..<20 {
-            do throws(SystemError) {
-                return try DeviceMapper.remove(device)
-            } catch {
-                guard error.errno == .resourceBusy else { throw error }
-            }
-            usleep(10000)
-        }
-        try DeviceMapper.remove(device)
+        try? DeviceMapper.removePatiently(objectName(layer))
     }
 }

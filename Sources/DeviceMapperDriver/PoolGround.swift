@@ -20,11 +20,17 @@ struct PoolGround: Sendable {
     let filesystem: String
     /// Size of the filesystem of layers without a limit, in bytes.
     let defaultBytes: UInt64
+    /// Size of the metadata where the pool is on one device: what is behind it is data, also when the device grows.
+    private let metadataBytes: UInt64?
+    /// Of the devices as they were when they were given to us, by path.
+    private let identities: [String: String]
 
     init(_ root: RootLocation, _ configuration: DriverConfiguration) {
         self.root = root
         filesystem = configuration["filesystem"] ?? "ext4"
         defaultBytes = configuration["defaultBytes"].flatMap { UInt64($0) } ?? PoolPlan.largestDefault
+        metadataBytes = configuration["metadataBytes"].flatMap { UInt64($0) }
+        identities = PoolPlan.identities(in: configuration)
         if let name = configuration["pool"] {
             backing = .named(name)
         } else if let data = configuration["data"] {
@@ -67,15 +73,23 @@ struct PoolGround: Sendable {
             }
         }
         try activate(isNew: true)
-        try attempt("claim pool", pool.name, hint: "another root or program uses it") {
-            try pool.setTransactionID(from: 0, to: owner)
+        try attempt("claim pool", pool.name) {
+            if try pool.status().transactionID == owner { return }
+            do throws(SystemError) {
+                if try devices().isEmpty { return try pool.setTransactionID(from: 0, to: owner) }
+            } catch {
+                guard error.errno == .invalidArgument else { throw error }
+            }
+            throw StorageError(
+                .failedPrecondition, "claim pool", pool.name, "another root or program uses it",
+                hint: "give Lamina a pool of its own")
         }
     }
 
     /// Makes the pool active where it is not: after a reboot.
     func activate(isNew: Bool = false) throws(StorageError) {
         try attempt("open pool", pool.name) {
-            if try DeviceMapper.info(pool.name) != nil { return }
+            if try DeviceMapper.info(pool.name)?.hasTable ?? false { return }
             if case .named = backing {
                 throw StorageError(
                     .unavailable, "open pool", pool.name, "there is no such device-mapper device",
@@ -83,7 +97,7 @@ struct PoolGround: Sendable {
             }
             let lock = try FileLock.take(lock, byte: 0, .exclusive)
             defer { extendLifetime(lock) }
-            if try DeviceMapper.info(pool.name) != nil { return }
+            if try DeviceMapper.removeUnlessActive(pool.name) { return }
             switch backing {
             case .named: break
             case .loop:
@@ -94,27 +108,48 @@ struct PoolGround: Sendable {
                 extendLifetime(data)
                 extendLifetime(metadata)
             case .devices(let data, let metadata?):
+                for device in [data, metadata] { try requireSame(device) }
                 try makePool(data: data, metadata: metadata, isNew: isNew)
             case .devices(let data, nil):
-                try splitDevice(data)
-                try makePool(
-                    data: DeviceMapper.path(linearData), metadata: DeviceMapper.path(linearMetadata), isNew: isNew)
+                try requireSame(data)
+                do {
+                    try splitDevice(data)
+                    try makePool(
+                        data: DeviceMapper.path(linearData), metadata: DeviceMapper.path(linearMetadata), isNew: isNew)
+                } catch {
+                    // Nothing is to hold a device that may not be ours.
+                    for part in [linearMetadata, linearData] { try? DeviceMapper.removePatiently(part) }
+                    throw error
+                }
             }
         }
     }
 
+    /// - Parameter isNew: whether what is on the metadata device may be overwritten, unless it is this root's already.
     private func makePool(data: String, metadata: String, isNew: Bool) throws {
-        if isNew {
+        let superblock = try? ThinSuperblock(of: metadata)
+        if let superblock, superblock.transactionID == owner {
+            if superblock.dataBlocks > (try BlockDevice(data).size()) / PoolPlan.blockBytes {
+                throw StorageError(
+                    .failedPrecondition, "open pool", pool.name, "\(data) is smaller than the pool's data",
+                    hint: "is it the right device?")
+            }
+            if let check = Program("thin_check") {
+                try attempt("check pool", pool.name, hint: "thin_repair mends a copy of the metadata (\(metadata))") {
+                    try check.run(["-q", metadata], on: metadata)
+                }
+            }
+        } else if isNew {
             // A pool's metadata is made anew where the first block is zero.
-            let device = try BlockDevice(metadata, writable: true)
-            try [UInt8](repeating: 0, count: 4096).withUnsafeBytes { zeros in
-                try device.descriptor.writeFully(zeros, at: 0, to: metadata)
-            }
-            try device.descriptor.synchronize()
-        } else if let check = Program("thin_check") {
-            try attempt("check pool", pool.name, hint: "thin_repair mends a copy of the metadata (\(metadata))") {
-                try check.run(["-q", metadata], on: metadata)
-            }
+            try Self.zeroFirstBlock(of: metadata)
+        } else {
+            let (kind, reason): (StorageError.Kind, String) =
+                superblock == nil
+                ? (.dataLoss, "does not begin with a pool's metadata")
+                : (.failedPrecondition, "has another root's pool")
+            throw StorageError(
+                kind, "open pool", pool.name, "\(metadata) \(reason)",
+                hint: "is it the right device? thin_repair mends a copy of the metadata")
         }
         let bytes = try BlockDevice(data).size()
         let blocks = bytes / PoolPlan.blockBytes
@@ -129,13 +164,33 @@ struct PoolGround: Sendable {
         try DeviceMapper.create(pool.name, uuid: uuid("pool"), [target])
     }
 
+    /// A device that had something to know it by must have it still.
+    private func requireSame(_ device: String) throws {
+        if let known = identities[device], try DeviceIdentity.read(device) != known {
+            throw StorageError(
+                .failedPrecondition, "open pool", pool.name, "\(device) is another device than when the root was made",
+                hint: "it was \(known); names of disks may change with a reboot: make roots with one of /dev/disk/by-id"
+            )
+        }
+    }
+
+    /// Fails with EBUSY while something has the device.
+    private static func zeroFirstBlock(of path: String) throws {
+        let device = try BlockDevice(path, writable: true, exclusively: true)
+        try [UInt8](repeating: 0, count: 4096).withUnsafeBytes { zeros in
+            try device.descriptor.writeFully(zeros, at: 0, to: path)
+        }
+        try device.descriptor.synchronize()
+    }
+
     /// Metadata at the beginning of the device, data behind it.
     private func splitDevice(_ device: String) throws {
-        let sectors = try BlockDevice(device).size() / ThinPool.sectorSize
-        let metadata = PoolPlan.metadataBytes(for: sectors * ThinPool.sectorSize) / ThinPool.sectorSize
+        let bytes = try BlockDevice(device).size()
+        let sectors = bytes / ThinPool.sectorSize
+        let metadata = (metadataBytes ?? PoolPlan.metadataBytes(for: bytes)) / ThinPool.sectorSize
         for (name, part, start, length) in [
             (linearMetadata, "metadata", 0, metadata), (linearData, "data", metadata, sectors - metadata),
-        ] where try DeviceMapper.info(name) == nil {
+        ] where try !DeviceMapper.removeUnlessActive(name) {
             let target = DMTarget(length: length, type: "linear", parameters: "\(device) \(start)")
             try DeviceMapper.create(name, uuid: uuid(part), [target])
         }
@@ -146,24 +201,25 @@ struct PoolGround: Sendable {
     /// Removes every device and thin device of this root, and gives the pool back or takes it down.
     func destroy() throws(StorageError) {
         try attempt("remove pool", pool.name) {
+            var wasActive = false
             if DeviceMapper.isInKernel {
+                wasActive = try DeviceMapper.info(pool.name)?.hasTable ?? false
                 let mine = [pool.name, linearData, linearMetadata]
                 for name in try DeviceMapper.names() where name.hasPrefix(prefix) && !mine.contains(name) {
-                    try DeviceMapper.remove(name)
+                    try DeviceMapper.removePatiently(name)
                 }
                 if case .named = backing {
                     try giveBack()
                 } else {
-                    for name in mine where try DeviceMapper.info(name) != nil { try DeviceMapper.remove(name) }
+                    for name in mine { try DeviceMapper.removePatiently(name) }
                 }
             }
-            if case .devices(let data, let metadata) = backing,
-                let device = try? BlockDevice(metadata ?? data, writable: true)
-            {
-                try [UInt8](repeating: 0, count: 4096).withUnsafeBytes { zeros in
-                    try device.descriptor.writeFully(zeros, at: 0, to: device.path)
+            if case .devices(let data, let metadata) = backing {
+                // Only what this root has written: the device may be another one by now, or never have been ours.
+                let device = metadata ?? data
+                if wasActive || (try? ThinSuperblock(of: device))?.transactionID == owner {
+                    try Self.zeroFirstBlock(of: device)
                 }
-                try device.descriptor.synchronize()
             }
             for file in [dataFile, metadataFile, lock] { unlink(file) }
             rmdir(directory)

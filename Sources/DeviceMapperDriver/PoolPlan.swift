@@ -56,16 +56,36 @@ enum PoolPlan {
             bytes = try checkPool(plain)
             configuration["pool"] = plain
         case .devices(let data, let metadata):
-            if let metadata, data == metadata { throw fail(.invalidArgument, "--data and --metadata are the same") }
-            bytes = try checkDevice(data, force: options.force)
-            configuration["data"] = data
-            if let metadata {
-                _ = try checkDevice(metadata, atLeast: 2 << 20, force: options.force)
-                configuration["metadata"] = metadata
+            let devices = [data, metadata].compactMap { $0.map(absolute) }
+            bytes = try checkDevice(devices[0], force: options.force)
+            if devices.count == 2 {
+                _ = try checkDevice(devices[1], atLeast: 2 << 20, force: options.force)
+                let nodes = try attempt("init", data) { try devices.map { path in try FileStatus(path: path).node } }
+                if nodes[0] == nodes[1] { throw fail(.invalidArgument, "--data and --metadata are the same") }
+            } else {
+                configuration["metadataBytes"] = String(metadataBytes(for: bytes))
+            }
+            for (key, device) in zip(["data", "metadata"], devices) {
+                configuration[key] = device
+                configuration[key + "Identity"] = try attempt("init", device) { try DeviceIdentity.read(device) }
             }
         }
         configuration["defaultBytes"] = String(max(min(bytes, largestDefault), LayerFilesystem.smallest(filesystem)))
         return configuration
+    }
+
+    /// What the devices of a configuration were known by when it was made, by path.
+    static func identities(in configuration: DriverConfiguration) -> [String: String] {
+        var identities: [String: String] = [:]
+        for key in ["data", "metadata"] {
+            if let path = configuration[key] { identities[path] = configuration[key + "Identity"] }
+        }
+        return identities
+    }
+
+    /// The path from any working directory. Links stay: those of /dev/disk lead to the same disk in every boot.
+    private static func absolute(_ path: String) -> String {
+        path.hasPrefix("/") ? path : (resolvedPath(".") ?? "") + "/" + path
     }
 
     /// - Returns: the pool's size in bytes.

@@ -1,0 +1,29 @@
+import Glibc
+import LinuxSystem
+import ThinPool
+
+extension DeviceMapper {
+    /// Removes a device, and has a little patience with one in use: the last close of a mount may end a moment after
+    /// the call that caused it.
+    /// - Throws: EBUSY when it is still in use after a fifth of a second.
+    static func removePatiently(_ device: String) throws(SystemError) {
+        for _ in 0..<20 {
+            do throws(SystemError) {
+                return try remove(device)
+            } catch {
+                guard error.errno == .resourceBusy else { throw error }
+            }
+            usleep(10000)
+        }
+        try remove(device)
+    }
+
+    /// Removes a device that has no table: a process was killed while it made it. The caller holds the lock that keeps
+    /// others from making it now.
+    /// - Returns: whether the device is there, with its table.
+    static func removeUnlessActive(_ device: String) throws(SystemError) -> Bool {
+        guard let info = try info(device) else { return false }
+        if !info.hasTable { try remove(device) }
+        return info.hasTable
+    }
+}
