@@ -130,8 +130,12 @@ public enum DeviceMapper {
             if error.errno != .noSuchAddressOrDevice { throw error }
             return false
         }
-        // Without udev, the library takes the node away when the removal is asked for, not when it comes true.
-        if !hasUdev { try change(Int(DM_DEVICE_MKNODES), "make node of", name) { _ in } }
+        // The library takes the node away when the removal is asked for, not when it comes true.
+        try run(Int(DM_DEVICE_MKNODES), "make node of", name) { task in
+            dm_task_set_name(task, name)
+        } then: { _ in
+            dm_task_update_nodes()
+        }
         return true
     }
 
@@ -232,8 +236,13 @@ public enum DeviceMapper {
         }
     }
 
-    /// Waits until udev has answered. When it does not, the library makes the nodes, from then on without asking.
+    /// Waits until udev has answered. When it does not, the library makes the nodes, from then on without asking: the
+    /// cookies are 0 then.
     private static func waitForUdev(_ cookie: UInt32) {
+        if cookie == 0 {
+            dm_task_update_nodes()
+            return
+        }
         for _ in 0..<udevPatience {
             var isReady: Int32 = 0
             guard dm_udev_wait_immediate(cookie, &isReady) == 1, isReady == 0 else { return }

@@ -296,6 +296,29 @@ struct DeviceMapperDriverTests {
         }
     }
 
+    /// As in a container that sees the host's /run and has an IPC namespace of its own.
+    @Test(.enabled(if: TestHost.isGuest && !exists("/run/udev"), "udev's place is taken or not ours"))
+    func udevThatNeverAnswersHoldsNobodyForLong() throws {
+        try makeDirectory("/run/udev")
+        try writeText("", to: "/run/udev/control")
+        defer {
+            unlink("/run/udev/control")
+            rmdir("/run/udev")
+        }
+        try withTemporaryDirectory { directory in
+            let lamina = LaminaTool(root: directory + "/root")
+            for arguments in [["init", "--driver", "devicemapper", "--loop", "128M"], ["deinit"]] {
+                let process = try lamina.start(arguments)
+                for _ in 0..<600 where process.isRunning { usleep(100_000) }
+                #expect(!process.isRunning)
+                process.terminate()
+                process.waitUntilExit()
+                #expect(process.terminationStatus == 0)
+            }
+            #expect(!exists(lamina.root))
+        }
+    }
+
     @Test func oneDeviceUnderTwoNamesIsRefused() throws {
         try withDevices([128 << 20]) { directory, devices in
             let link = directory + "/link"
