@@ -211,8 +211,9 @@ public struct DeviceMapperDriver: StorageDriver {
         let space = DriverSpace(
             totalBytes: total, usedBytes: used, freeBytes: total - used,
             metadataTotalBytes: status.totalMetadataBlocks * 4096, metadataUsedBytes: status.usedMetadataBlocks * 4096)
-        var details: [DriverStatus.Detail] = [
-            .init("pool", pool.name), .init("state", status.mode.rawValue), .init("dataDevice", table.data),
+        let details: [DriverStatus.Detail] = [
+            .init("pool", pool.name), .init("backing", ground.backing.name), .init("state", status.mode.rawValue),
+            .init("dataDevice", table.data),
             .init("metadataDevice", table.metadata), .init("blockSize", ByteCount(blockBytes).description),
             .init("filesystem", ground.filesystem), .init("layerSize", ByteCount(ground.defaultBytes).description),
             .init("whenFull", status.errorsIfNoSpace ? "error" : "wait"),
@@ -225,7 +226,6 @@ public struct DeviceMapperDriver: StorageDriver {
                 details: details)
         }
         if case .loop = ground.backing {
-            details.append(.init("backing", "loop"))
             return DriverStatus(
                 health: .degraded, message: "on loop files: for trying out, slower than a device of its own",
                 space: space, details: details)

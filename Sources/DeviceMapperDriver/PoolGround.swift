@@ -12,6 +12,15 @@ struct PoolGround: Sendable {
         /// Made by us; with `metadata` nil, both parts are on `data`.
         case devices(data: String, metadata: String?)
         case loop(bytes: UInt64)
+
+        /// As `DriverStatus` shows it.
+        var name: String {
+            switch self {
+            case .named: "pool"
+            case .devices: "devices"
+            case .loop: "loop"
+            }
+        }
     }
 
     let root: RootLocation

@@ -85,6 +85,22 @@ struct DeviceMapperDriverTests {
         }
     }
 
+    @Test func afterARebootSeveralProcessesMayOpenAtOnce() throws {
+        try withTemporaryDirectory { directory in
+            let lamina = LaminaTool(root: directory + "/root")
+            let before = Set(try DeviceMapper.names())
+            #expect(try lamina("init", "--driver", "devicemapper", "--loop", "128M").status == 0)
+            #expect(try lamina("layer", "create", "a").status == 0)
+            let pools = try DeviceMapper.names().filter { !before.contains($0) }
+            #expect(pools.count == 1)
+            for pool in pools { try DeviceMapper.remove(pool) }
+            let processes = try (0..<6).map { _ in try lamina.start(["layer", "usage", "a"]) }
+            for process in processes { process.waitUntilExit() }
+            #expect(processes.map(\.terminationStatus) == [0, 0, 0, 0, 0, 0])
+            #expect(try lamina("deinit", "--force").status == 0)
+        }
+    }
+
     @Test func devicesWithoutATableAreMadeAnew() throws {
         try withPlan { root, configuration in
             try DeviceMapperDriver.build(root, configuration)
@@ -293,6 +309,17 @@ struct DeviceMapperDriverTests {
             #expect(written.exclusiveBytes >= 2 << 20 && written.exclusiveBytes < 4 << 20)
             #expect(written.referencedBytes < parent.referencedBytes + (1 << 20))
             #expect(try driver.usage(layer) == parent)
+            // The kernel's own count.
+            for (number, usage) in [(layer, parent), (child, written)] {
+                _ = try driver.mounts(number, readOnly: true)
+                let status = try DeviceMapper.status(driver.objectName(number))[0]
+                guard case .mapped(let sectors, _)? = ThinStatus(parsing: status.parameters) else {
+                    Issue.record("\(status)")
+                    continue
+                }
+                #expect(sectors * 512 == usage.referencedBytes)
+                try driver.release(number)
+            }
         }
     }
 
@@ -301,19 +328,24 @@ struct DeviceMapperDriverTests {
     func udevThatNeverAnswersHoldsNobodyForLong() throws {
         try makeDirectory("/run/udev")
         try writeText("", to: "/run/udev/control")
+        // What this process has set for itself is not for the command.
+        unsetenv("DM_DISABLE_UDEV")
         defer {
+            setenv("DM_DISABLE_UDEV", "1", 1)
             unlink("/run/udev/control")
             rmdir("/run/udev")
         }
         try withTemporaryDirectory { directory in
             let lamina = LaminaTool(root: directory + "/root")
             for arguments in [["init", "--driver", "devicemapper", "--loop", "128M"], ["deinit"]] {
+                let start = ContinuousClock.now
                 let process = try lamina.start(arguments)
                 for _ in 0..<600 where process.isRunning { usleep(100_000) }
                 #expect(!process.isRunning)
                 process.terminate()
                 process.waitUntilExit()
                 #expect(process.terminationStatus == 0)
+                #expect(ContinuousClock.now - start > .seconds(5), "it was not waited for")
             }
             #expect(!exists(lamina.root))
         }
