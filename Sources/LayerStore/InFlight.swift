@@ -28,14 +28,21 @@ final class InFlight: Sendable {
     /// Records and objects agree again.
     func done() { Glibc.unlink(path) }
 
-    /// What killed operations have left: the layer's number and the path of the mark.
+    /// What killed operations have left: the layer's number and the path of the mark. Marks whose operation was killed
+    /// before it began are removed here.
     static func abandoned(in layout: RootLayout) -> [(number: LayerNumber, mark: String)] {
         (directoryNames(layout.inFlight) ?? []).compactMap { name in
-            guard let number = UInt64(name.prefix { $0 != "-" }) else { return nil }
             let path = "\(layout.inFlight)/\(name)"
             guard let fd = try? FileDescriptor.opening(path, .readWrite) else { return nil }
-            let isFree = fd.closing { lam_ofd_lock($0.rawValue, Int32(F_WRLCK), 0, 0) == 0 }
-            return isFree ? (LayerNumber(number), path) : nil
+            return fd.closing {
+                guard lam_ofd_lock($0.rawValue, Int32(F_WRLCK), 0, 0) == 0 else { return nil }
+                guard let number = UInt64(name.prefix { $0 != "-" }) else {
+                    // Removed under its lock: one who has opened it and waits for it sees that and makes another.
+                    forget(path)
+                    return nil
+                }
+                return (LayerNumber(number), path)
+            }
         }
     }
 

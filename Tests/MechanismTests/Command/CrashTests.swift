@@ -43,6 +43,9 @@ import Testing
                 let objects = try objects(of: lamina)
                 #expect(objects == 1, "round \(round): \(arguments)")
             }
+            // Killed before its mark had its name.
+            try writeText("", to: lamina.root + "/in-flight/.77-1")
+            #expect(try lamina("layer", "ls").status == 0)
             #expect(directoryNames(lamina.root + "/in-flight") == [])
         }
     }
