@@ -10,10 +10,9 @@ extension BtrfsDriver {
         }
         let strengths = "snapshots of any size at once, space shared between layers, changes found without a walk"
         if host.filesystem.type == "btrfs" {
-            if host.filesystem.isReadOnly {
+            if let reason = host.readOnlyReason {
                 return DriverAssessment(
-                    driver: name, status: .unavailable,
-                    reasons: [.init("FS_READ_ONLY", "the filesystem of \(host.path) is read-only")],
+                    driver: name, status: .unavailable, reasons: [reason],
                     remedy: "choose a --root that can be written")
             }
             return DriverAssessment(
@@ -25,9 +24,7 @@ extension BtrfsDriver {
         if host.tools["mkfs.btrfs"] == nil {
             reasons.append(.init("TOOL_MISSING", "mkfs.btrfs is not installed (package btrfs-progs)"))
         }
-        if host.filesystem.isReadOnly {
-            reasons.append(.init("FS_READ_ONLY", "the filesystem of \(host.path) is read-only"))
-        }
+        if let reason = host.readOnlyReason { reasons.append(reason) }
         let worksOnLoop = reasons.count == 1
         if worksOnLoop { reasons.append(.init("LOOP_ONLY", "only in a file, with --loop SIZE: for trying out")) }
         return DriverAssessment(

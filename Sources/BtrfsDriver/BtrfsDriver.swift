@@ -122,13 +122,9 @@ public struct BtrfsDriver: StorageDriver {
     public func deactivate(_ layer: LayerNumber) throws(StorageError) {
         let path = "\(pathInFilesystem)/\(layer)"
         let mounted = MountTable.current().entries.first { entry in
-            entry.type == "btrfs" && entry.source == device && (entry.root == path || entry.root.hasPrefix(path + "/"))
+            entry.type == "btrfs" && entry.source == device && entry.shows(path)
         }
-        if let mounted {
-            throw StorageError(
-                .failedPrecondition, "deactivate", objectName(layer), "it is mounted at \(mounted.target)",
-                errno: .resourceBusy, hint: "umount \(mounted.target)")
-        }
+        if let mounted { throw .mounted("deactivate", objectName(layer), at: mounted.target) }
     }
 
     public func usage(_ layer: LayerNumber) throws(StorageError) -> LayerUsage {

@@ -13,7 +13,5 @@ static const unsigned long LAM_BTRFS_IOC_INO_LOOKUP = BTRFS_IOC_INO_LOOKUP;
 static const unsigned long LAM_BTRFS_IOC_QUOTA_CTL = BTRFS_IOC_QUOTA_CTL;
 static const unsigned long LAM_BTRFS_IOC_QGROUP_CREATE = BTRFS_IOC_QGROUP_CREATE;
 static const unsigned long LAM_BTRFS_IOC_QGROUP_LIMIT = BTRFS_IOC_QGROUP_LIMIT;
-static const unsigned long LAM_BTRFS_IOC_QUOTA_RESCAN = BTRFS_IOC_QUOTA_RESCAN;
 static const unsigned long LAM_BTRFS_IOC_QUOTA_RESCAN_WAIT = BTRFS_IOC_QUOTA_RESCAN_WAIT;
 static const unsigned long LAM_BTRFS_IOC_SYNC = BTRFS_IOC_SYNC;
-static const unsigned long LAM_BTRFS_IOC_FS_INFO = BTRFS_IOC_FS_INFO;

@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/dqblk_xfs.h>
-#include <stdio.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/quota.h>
@@ -44,15 +43,9 @@ int lam_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint
     return (int)syscall(SYS_openat2, dirfd, path, &how, sizeof how);
 }
 
-int lam_fallocate(int fd, int mode, int64_t offset, int64_t length) { return fallocate(fd, mode, offset, length); }
-
 int lam_statfs(const char *path, struct statfs *out) { return statfs(path, out); }
 
 int lam_syncfs(int fd) { return syncfs(fd); }
-
-int lam_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags) {
-    return renameat2(from_fd, from, to_fd, to, flags);
-}
 
 ssize_t lam_copy_file_range(int from_fd, int to_fd, size_t length) {
     return copy_file_range(from_fd, NULL, to_fd, NULL, length, 0);
@@ -63,11 +56,6 @@ int lam_pipe2_cloexec(int fds[2]) { return pipe2(fds, O_CLOEXEC); }
 int lam_utimensat_nofollow(int dirfd, const char *path, int64_t seconds, uint32_t nanoseconds) {
     struct timespec times[2] = {{.tv_sec = seconds, .tv_nsec = nanoseconds}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
     return utimensat(dirfd, path, times, AT_SYMLINK_NOFOLLOW);
-}
-
-int lam_futimens(int fd, int64_t seconds, uint32_t nanoseconds) {
-    struct timespec times[2] = {{.tv_sec = seconds, .tv_nsec = nanoseconds}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
-    return futimens(fd, times);
 }
 
 int lam_ofd_lock(int fd, int type, int64_t byte, int wait) {
@@ -106,13 +94,6 @@ int lam_set_project(int fd, uint32_t project) {
     attributes.fsx_projid = project;
     attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
     return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
-}
-
-int lam_get_project(int fd, uint32_t *project) {
-    struct fsxattr attributes;
-    if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return -1;
-    *project = attributes.fsx_projid;
-    return 0;
 }
 
 int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes) {

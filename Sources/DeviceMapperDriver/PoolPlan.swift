@@ -56,7 +56,8 @@ enum PoolPlan {
             bytes = try checkPool(plain)
             configuration["pool"] = plain
         case .devices(let data, let metadata):
-            let devices = [data, metadata].compactMap { $0.map(absolute) }
+            // Links of /dev/disk lead to the same disk in every boot: they are kept.
+            let devices = [data, metadata].compactMap { $0.map(absolutePath) }
             bytes = try checkDevice(devices[0], force: options.force)
             if devices.count == 2 {
                 _ = try checkDevice(devices[1], atLeast: 2 << 20, force: options.force)
@@ -81,11 +82,6 @@ enum PoolPlan {
             if let path = configuration[key] { identities[path] = configuration[key + "Identity"] }
         }
         return identities
-    }
-
-    /// The path from any working directory. Links stay: those of /dev/disk lead to the same disk in every boot.
-    private static func absolute(_ path: String) -> String {
-        path.hasPrefix("/") ? path : (resolvedPath(".") ?? "") + "/" + path
     }
 
     /// - Returns: the pool's size in bytes.

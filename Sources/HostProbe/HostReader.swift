@@ -26,18 +26,13 @@ public enum HostReader {
 
     private static func filesystem(of path: String) -> HostFacts.Filesystem {
         let directory = nearestDirectory(path)
-        let table = MountTable.current()
-        let mount = resolvedPath(directory).flatMap { table.entry(holding: $0) }
         guard let status = try? FilesystemStatus(path: directory) else {
             return HostFacts.Filesystem(
-                type: "unknown", magic: 0, isReadOnly: false, totalBytes: 0, freeBytes: 0, freeInodes: 0,
-                hasProjectQuota: false)
+                type: "unknown", magic: 0, isReadOnly: false, totalBytes: 0, freeBytes: 0, freeInodes: 0)
         }
-        let options = (mount?.superOptions ?? []) + (mount?.options ?? [])
         return HostFacts.Filesystem(
             type: status.typeName, magic: status.magic, isReadOnly: status.isReadOnly, totalBytes: status.totalBytes,
-            freeBytes: status.freeBytes, freeInodes: status.freeInodes,
-            hasProjectQuota: options.contains("prjquota") || options.contains("pquota"))
+            freeBytes: status.freeBytes, freeInodes: status.freeInodes)
     }
 
     private static func kernelFilesystems() -> Set<String> {

@@ -54,8 +54,7 @@ struct GlobalOptions: ParsableArguments {
 
     /// Absolute, links resolved as far as there is something.
     var rootPath: String {
-        let given = root ?? environment("LAMINA_ROOT") ?? "/var/lib/lamina"
-        let absolute = given.hasPrefix("/") ? given : currentDirectory() + "/" + given
+        let absolute = absolutePath(root ?? environment("LAMINA_ROOT") ?? "/var/lib/lamina")
         let there = nearestDirectory(absolute)
         guard let base = resolvedPath(there) else { return absolute }
         let rest = absolute.dropFirst(there.count).split(separator: "/").joined(separator: "/")
@@ -108,11 +107,5 @@ struct GlobalOptions: ParsableArguments {
         guard let value = getenv(name) else { return nil }
         let text = String(cString: value)
         return text.isEmpty ? nil : text
-    }
-
-    private func currentDirectory() -> String {
-        guard let path = getcwd(nil, 0) else { return "" }
-        defer { free(path) }
-        return String(cString: path)
     }
 }

@@ -41,8 +41,7 @@ final class ArchiveApplier {
             try naming(path) {
                 let directory = try self.open(path)
                 defer { directory.closeQuietly() }
-                let result = lam_utimensat_nofollow(directory.rawValue, ".", time.seconds, time.nanoseconds)
-                try check(result, "set times of", path.text)
+                try directory.setModified(time, of: .itself)
             }
         }
     }
@@ -90,7 +89,7 @@ final class ArchiveApplier {
     ) throws {
         switch entry.kind {
         case .directory:
-            if !isThere { try check(leaf.withCString { mkdirat(parent.rawValue, $0, 0o700) }, "mkdir", path.text) }
+            if !isThere { try parent.makeDirectory(leaf, permissions: 0o700) }
             try setAttributes(entry, leaf, in: parent)
             directoryTimes.append((path, entry.modified))
             return
@@ -99,22 +98,15 @@ final class ArchiveApplier {
             defer { file.closeQuietly() }
             try writeData(of: entry, to: file, path)
         case .symlink:
-            let target = EntryName(entry.symlink)
-            let result = target.withCString { to in leaf.withCString { symlinkat(to, parent.rawValue, $0) } }
-            try check(result, "symlink", path.text)
+            try parent.makeSymlink(leaf, to: entry.symlink)
         case .characterDevice, .blockDevice, .fifo:
-            let mode = entry.kind.rawValue | 0o600
-            try check(leaf.withCString { mknodat(parent.rawValue, $0, mode, entry.device.raw) }, "mknod", path.text)
+            try parent.makeNode(leaf, entry.kind, entry.device)
         case .socket:
             warnings.append("\(path.text): sockets are not kept")
             return
         }
         try setAttributes(entry, leaf, in: parent)
-        let time = entry.modified
-        let result = leaf.withCString {
-            lam_utimensat_nofollow(parent.rawValue, $0, time.seconds, time.nanoseconds)
-        }
-        try check(result, "set times of", path.text)
+        try parent.setModified(entry.modified, of: leaf)
     }
 
     private func writeData(of entry: TarEntry, to file: FileDescriptor, _ path: EntryPath) throws {
@@ -151,13 +143,9 @@ final class ArchiveApplier {
     /// Zeros of this many bytes, aligned, are not written: the block size of the filesystems layers are on.
     private static let block = 4096
 
-    /// Owner before mode and capabilities, which a change of owner clears.
     private func setAttributes(_ entry: TarEntry, _ leaf: EntryName, in parent: FileDescriptor) throws {
-        let owned = leaf.withCString { fchownat(parent.rawValue, $0, entry.uid, entry.gid, AT_SYMLINK_NOFOLLOW) }
-        try check(owned, "chown", leaf.text)
-        if entry.kind != .symlink {
-            try check(leaf.withCString { fchmodat(parent.rawValue, $0, entry.permissions, 0) }, "chmod", leaf.text)
-        }
+        try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)
+        if entry.kind != .symlink { try parent.setPermissions(entry.permissions, of: leaf) }
         for (key, value) in entry.xattrs.sorted(by: { $0.key < $1.key }) {
             // Another engine's notes on its own upper directories.
             if key.hasPrefix("trusted.overlay.") { continue }
@@ -186,10 +174,7 @@ final class ArchiveApplier {
             if existing.inode == status.inode { return }
             try parent.removeEntry(leaf)
         }
-        let result = source.withCString { from in
-            leaf.withCString { linkat(directory.rawValue, from, parent.rawValue, $0, 0) }
-        }
-        try check(result, "link", leaf.text)
+        try parent.makeLink(leaf, to: source, in: directory)
     }
 
     private func whiteOut(_ path: EntryPath, _ parent: FileDescriptor) throws {
@@ -250,8 +235,8 @@ final class ArchiveApplier {
             if let existing = try status(of: leaf, in: above), existing.kind != .directory {
                 try removeEntry(leaf, parent, above)
             }
-            try check(leaf.withCString { mkdirat(above.rawValue, $0, 0o700) }, "mkdir", parent.text)
-            try check(leaf.withCString { fchmodat(above.rawValue, $0, 0o755, 0) }, "chmod", parent.text)
+            try above.makeDirectory(leaf, permissions: 0o700)
+            try above.setPermissions(0o755, of: leaf)
             made.insert(parent)
             descriptor = try open(parent)
         }

@@ -24,10 +24,10 @@ final class DiffWriter {
         if rootChanged {
             try tar.header([0x2E, 0x2F], status, xattrs: Self.kept(child.extendedAttributes(of: .itself)))
         }
-        let comparison = TreeComparison { kind, path, status, directory in
+        let comparison = TreeComparison { _, path, status, directory in
             if let status {
                 try self.member(path, status, in: directory)
-            } else if kind == .deleted {
+            } else {
                 try self.tar.whiteout(path.parent.appending(Whiteout.prefix + path.name).bytes)
             }
         }

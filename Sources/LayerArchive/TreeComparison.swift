@@ -24,7 +24,8 @@ public struct Change: Sendable, Hashable {
 /// targets and xattrs are, and, unless they are visibly the same inode in the same state (a snapshot's), their
 /// contents. A directory whose time of modification is another counts as modified, as it does for Docker.
 struct TreeComparison {
-    /// Called in the order of the walk: a directory before what is in it, names by their bytes.
+    /// Called in the order of the walk: a directory before what is in it, names by their bytes. What is deleted
+    /// has no status any more.
     let report: (Change.Kind, EntryPath, FileStatus?, FileDescriptor) throws -> Void
 
     func directory(_ parent: FileDescriptor?, _ child: FileDescriptor, _ path: EntryPath) throws {

@@ -32,7 +32,11 @@ extension LayerStore {
     /// Activates a layer for a caller that mounts it by itself; `release` undoes it. Repeating it changes nothing.
     public func mounts(_ name: LayerName, readOnly: Bool = false) throws(StorageError) -> [Mount] {
         try withLayer(name, "activate") { layer throws(StorageError) in
-            try activate(layer, target: nil, readOnly: readOnly || layer.kind != .active, "activate").mounts
+            let mark = try InFlight(layer.object, in: layout)
+            let isReadOnly = readOnly || layer.kind != .active
+            let mounts = try activate(layer, target: nil, readOnly: isReadOnly, "activate").mounts
+            mark.done()
+            return mounts
         }
     }
 
@@ -90,14 +94,10 @@ extension LayerStore {
         of layer: Layer, readOnly: Bool, isLocked: Bool = true, _ operation: String,
         _ body: (FileDescriptor) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
-        func alone<Value>(_ part: () throws(StorageError) -> Value) throws(StorageError) -> Value {
-            if isLocked, layer.object == layer.number { return try part() }
-            return try layout.withLock(layer.object, .exclusive, operation, part)
-        }
         let mark = try InFlight(layer.object, in: layout)
         let result: Result
         do throws(StorageError) {
-            let root = try alone { () throws(StorageError) in
+            let root = try withObject(of: layer, isLocked: isLocked, operation) { () throws(StorageError) in
                 let mounts = try named(layer.name) { () throws(StorageError) in
                     try driver.mounts(layer.object, readOnly: readOnly)
                 }
@@ -106,20 +106,22 @@ extension LayerStore {
             defer { root.closeQuietly() }
             result = try body(root)
         } catch {
-            if (try? alone { () throws(StorageError) in try settle(layer) }) != nil { mark.done() }
+            if (try? settle(layer, isLocked: isLocked)) != nil { mark.done() }
             throw error
         }
-        try alone { () throws(StorageError) in try settle(layer) }
+        try settle(layer, isLocked: isLocked)
         mark.done()
         return result
     }
 
     /// Lets the driver deactivate what no recorded mount needs.
-    private func settle(_ layer: Layer) throws(StorageError) {
-        let rows = try records.read("release", layer.name.text) { db in
-            try MountRecord.all(ofObject: layer.object, in: db)
+    private func settle(_ layer: Layer, isLocked: Bool) throws(StorageError) {
+        try withObject(of: layer, isLocked: isLocked, "release") { () throws(StorageError) in
+            let rows = try records.read("release", layer.name.text) { db in
+                try MountRecord.all(ofObject: layer.object, in: db)
+            }
+            if rows.isEmpty { try driver.release(layer.object) }
         }
-        if rows.isEmpty { try driver.release(layer.object) }
     }
 
     /// The root of a tree that only this process sees, for as long as the descriptor is open.
@@ -156,12 +158,11 @@ extension LayerStore {
         try records.read("read mounts of", layer.name.text) { db in try MountRecord.all(ofLayer: layer.number, in: db) }
     }
 
-    /// Activates the layer's object, and records the mount that is about to be made.
+    /// Activates the layer's object, and records the mount that is about to be made. The caller holds a mark.
     private func activate(
         _ layer: Layer, target: String?, readOnly: Bool, _ operation: String
     ) throws(StorageError) -> (row: MountRecord, mounts: [Mount]) {
-        try withObject(of: layer, operation) { () throws(StorageError) in
-            let mark = try InFlight(layer.object, in: layout)
+        try withObject(of: layer, isLocked: true, operation) { () throws(StorageError) in
             let mounts = try named(layer.name) { () throws(StorageError) in
                 try driver.mounts(layer.object, readOnly: readOnly)
             }
@@ -172,7 +173,6 @@ extension LayerStore {
                 }
                 return try MountRecord.insert(layer, target: target, readOnly: readOnly, in: db)
             }
-            mark.done()
             return (row, mounts)
         }
     }
@@ -190,19 +190,18 @@ extension LayerStore {
 
     /// Takes rows out of the records, and lets the driver deactivate what nobody needs any more.
     private func unrecord(_ rows: [MountRecord], of layer: Layer) throws(StorageError) {
-        try withObject(of: layer, "release") { () throws(StorageError) in
-            let mark = try InFlight(layer.object, in: layout)
-            try records.write("release", layer.name.text) { db in for row in rows { try row.delete(db) } }
-            try settle(layer)
-            mark.done()
-        }
+        let mark = try InFlight(layer.object, in: layout)
+        try records.write("release", layer.name.text) { db in for row in rows { try row.delete(db) } }
+        try settle(layer, isLocked: true)
+        mark.done()
     }
 
     /// Holds the lock of the object, which for a view is another layer's than the view's own.
+    /// - Parameter isLocked: whether the caller holds the layer's own lock.
     private func withObject<Result>(
-        of layer: Layer, _ operation: String, _ body: () throws(StorageError) -> Result
+        of layer: Layer, isLocked: Bool, _ operation: String, _ body: () throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
-        guard layer.object != layer.number else { return try body() }
+        if isLocked, layer.object == layer.number { return try body() }
         return try layout.withLock(layer.object, .exclusive, operation, body)
     }
 

@@ -99,12 +99,11 @@ public func readText(_ path: String) -> String? {
 public func writeText(_ text: String, to path: String) throws(SystemError) {
     let fd = try FileDescriptor.opening(path, .writeOnly, flags: O_CREAT | O_TRUNC)
     defer { fd.closeQuietly() }
-    var bytes = Array(text.utf8)[...]
-    while !bytes.isEmpty {
-        let count = bytes.withUnsafeBytes { Glibc.write(fd.rawValue, $0.baseAddress, $0.count) }
-        try check(count, "write", path)
-        bytes = bytes.dropFirst(count)
+    let result = Array(text.utf8).withUnsafeBytes { bytes in
+        // The closure of withUnsafeBytes loses the type of what it throws.
+        Result { () throws(SystemError) in try fd.writeFully(bytes, to: path) }
     }
+    try result.get()
     try fd.synchronize()
 }
 
@@ -127,6 +126,11 @@ public func resolvedPath(_ path: String) -> String? {
     guard let real = realpath(path, nil) else { return nil }
     defer { free(real) }
     return String(cString: real)
+}
+
+/// The path from any working directory; links stay.
+public func absolutePath(_ path: String) -> String {
+    path.hasPrefix("/") ? path : (resolvedPath(".") ?? "") + "/" + path
 }
 
 /// The path itself, or the nearest one above it that is there.

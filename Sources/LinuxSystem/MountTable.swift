@@ -14,6 +14,9 @@ public struct MountTable: Sendable {
         public let source: String
         public let superOptions: [String]
 
+        /// Whether the mount shows the tree at a path inside its filesystem, or a part of that tree.
+        public func shows(_ tree: String) -> Bool { root == tree || root.hasPrefix(tree + "/") }
+
         /// Where a path below the target is inside the mounted filesystem, as `root` would name it.
         public func pathInFilesystem(of path: String) -> String {
             (root == "/" ? "" : root) + path.dropFirst(target == "/" ? 0 : target.count)

@@ -26,12 +26,9 @@ public struct HostFacts: Sendable {
         public var totalBytes: UInt64
         public var freeBytes: UInt64
         public var freeInodes: UInt64
-        /// Of its mount: with project quota (`prjquota` or `pquota` among the options).
-        public var hasProjectQuota: Bool
 
         public init(
-            type: String, magic: UInt64, isReadOnly: Bool, totalBytes: UInt64, freeBytes: UInt64, freeInodes: UInt64,
-            hasProjectQuota: Bool
+            type: String, magic: UInt64, isReadOnly: Bool, totalBytes: UInt64, freeBytes: UInt64, freeInodes: UInt64
         ) {
             self.type = type
             self.magic = magic
@@ -39,7 +36,6 @@ public struct HostFacts: Sendable {
             self.totalBytes = totalBytes
             self.freeBytes = freeBytes
             self.freeInodes = freeInodes
-            self.hasProjectQuota = hasProjectQuota
         }
     }
 
@@ -68,6 +64,11 @@ public struct HostFacts: Sendable {
         self.deviceMapper = deviceMapper
         self.hasLoop = hasLoop
         self.tools = tools
+    }
+
+    /// What keeps a root from being made at `path`, where its filesystem is read-only.
+    public var readOnlyReason: DriverAssessment.Reason? {
+        filesystem.isReadOnly ? .init("FS_READ_ONLY", "the filesystem of \(path) is read-only") : nil
     }
 
     /// Whether the kernel has the filesystem or could load it.

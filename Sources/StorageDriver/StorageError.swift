@@ -32,6 +32,13 @@ public struct StorageError: Error, Sendable, Equatable {
         self.hint = hint
     }
 
+    /// A tree that is mounted and must not be.
+    public static func mounted(_ operation: String, _ object: String, at target: String) -> StorageError {
+        StorageError(
+            .failedPrecondition, operation, object, "it is mounted at \(target)", errno: .resourceBusy,
+            hint: "umount \(target)")
+    }
+
     /// A failed system call seen as a failure of `operation` on `object`.
     public init(_ error: SystemError, _ operation: String, _ object: String, hint: String? = nil) {
         let call = error.object == object ? error.operation : "\(error.operation) \(error.object)"

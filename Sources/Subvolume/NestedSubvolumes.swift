@@ -34,8 +34,7 @@ extension Subvolume {
     /// Ids of all subvolumes of the filesystem that the kernel has not dropped yet, its own top level included.
     static func all(on filesystem: FileDescriptor) throws(SystemError) -> Set<UInt64> {
         var ids: Set<UInt64> = [5]
-        let first: UInt64 = 256  // BTRFS_FIRST_FREE_OBJECTID
-        try searchTree(rootTree, through: filesystem, objects: first...UInt64.max - first) { item in
+        try searchTree(rootTree, through: filesystem, objects: firstNumber...lastNumber) { item in
             if item.type == rootItem { ids.insert(item.objectID) }
         }
         return ids

@@ -32,17 +32,19 @@ public enum QuotaGroup {
     /// later call. Without quotas nothing is done.
     /// - Parameter subvolume: the id of one that has just been destroyed.
     public static func sweep(after subvolume: UInt64, on filesystem: FileDescriptor) throws(SystemError) {
-        if try all(on: filesystem).isEmpty { return }
+        var groups = try all(on: filesystem)
+        if groups.isEmpty { return }
         for _ in 0..<5 {
             try check(ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_SYNC)), "sync", "btrfs")
             let living = try Subvolume.all(on: filesystem)
-            for group in try all(on: filesystem) where !living.contains(group) {
+            for group in groups where !living.contains(group) {
                 var arguments = btrfs_ioctl_qgroup_create_args()
                 arguments.create = 0
                 arguments.qgroupid = group
                 _ = ioctl(filesystem.rawValue, UInt(LAM_BTRFS_IOC_QGROUP_CREATE), &arguments)
             }
-            if try !all(on: filesystem).contains(subvolume) { return }
+            groups = try all(on: filesystem)
+            if !groups.contains(subvolume) { return }
             usleep(10000)
         }
     }

@@ -5,8 +5,11 @@ import SystemPackage
 
 /// btrfs subvolumes through the kernel's ioctls (btrfs-ioctl(2), linux/btrfs.h). Needs the superuser.
 public enum Subvolume {
-    /// The inode number of every subvolume's root directory (BTRFS_FIRST_FREE_OBJECTID).
-    public static let rootInode: UInt64 = 256
+    /// The first number that is not the filesystem's own (BTRFS_FIRST_FREE_OBJECTID): the inode of every subvolume's root
+    /// directory, and the least id of a subvolume that somebody has made.
+    public static let firstNumber: UInt64 = 256
+    /// The last that is searched for: what follows is the filesystem's own again (BTRFS_LAST_FREE_OBJECTID).
+    static let lastNumber = UInt64.max - 256
 
     /// Makes an empty subvolume `name` in `directory`.
     public static func create(_ name: String, in directory: FileDescriptor) throws(SystemError) {
@@ -43,22 +46,25 @@ public enum Subvolume {
     }
 
     public static func isReadOnly(_ subvolume: FileDescriptor) throws(SystemError) -> Bool {
-        var flags: UInt64 = 0
-        try check(
-            ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_SUBVOL_GETFLAGS), &flags), "read subvolume flags", "subvolume")
-        return flags & UInt64(BTRFS_SUBVOL_RDONLY) != 0
+        try flags(of: subvolume) & readOnlyFlag != 0
     }
 
     /// Sets or clears the read-only property; on the disk when this returns.
     public static func setReadOnly(_ readOnly: Bool, _ subvolume: FileDescriptor) throws(SystemError) {
+        var flags = try flags(of: subvolume)
+        guard (flags & readOnlyFlag != 0) != readOnly else { return }
+        flags ^= readOnlyFlag
+        try check(
+            ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_SUBVOL_SETFLAGS), &flags), "set subvolume flags", "subvolume")
+    }
+
+    private static let readOnlyFlag = UInt64(BTRFS_SUBVOL_RDONLY)
+
+    private static func flags(of subvolume: FileDescriptor) throws(SystemError) -> UInt64 {
         var flags: UInt64 = 0
         try check(
             ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_SUBVOL_GETFLAGS), &flags), "read subvolume flags", "subvolume")
-        let property = UInt64(BTRFS_SUBVOL_RDONLY)
-        guard (flags & property != 0) != readOnly else { return }
-        flags ^= property
-        try check(
-            ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_SUBVOL_SETFLAGS), &flags), "set subvolume flags", "subvolume")
+        return flags
     }
 
     /// The subvolume's id and, for a snapshot, the transaction in which it was taken.

@@ -14,7 +14,7 @@ public struct SubvolumeUsage: Sendable, Equatable {
     public init(of subvolume: FileDescriptor) throws(SystemError) {
         let (id, origin) = try Subvolume.info(subvolume)
         var seen = Set<UInt64>()
-        try searchTree(id, through: subvolume, objects: Subvolume.rootInode...UInt64.max - 256) { item in
+        try searchTree(id, through: subvolume, objects: Subvolume.firstNumber...Subvolume.lastNumber) { item in
             switch item.type {
             case Self.inodeItem: inodes += 1
             case Self.extentData: count(item.data, since: origin, &seen)

@@ -25,7 +25,6 @@ public struct DMInfo: Sendable, Equatable {
     public let number: DeviceNumber
     public let openCount: Int
     public let isReadOnly: Bool
-    public let isSuspended: Bool
     /// False of a device whose maker was killed between making it and giving it its table.
     public let hasTable: Bool
     /// Whether it goes when its last user does.
@@ -73,7 +72,7 @@ public enum DeviceMapper {
             guard dm_task_get_info(task, &info) == 1, info.exists != 0 else { return nil }
             return DMInfo(
                 number: DeviceNumber(major: info.major, minor: info.minor), openCount: Int(info.open_count),
-                isReadOnly: info.read_only != 0, isSuspended: info.suspended != 0,
+                isReadOnly: info.read_only != 0,
                 hasTable: info.live_table != 0, isDeferredRemove: info.deferred_remove != 0)
         }
     }

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import LinuxSystem
 import SystemPackage
@@ -6,8 +5,8 @@ import SystemPackage
 /// Copies a tree with all that a layer keeps: type, mode, owner, nanosecond times, xattrs, hard links, holes, device
 /// numbers. Sockets stay behind: nothing can be at their other end.
 struct TreeCopy {
-    /// Where the first link of an inode was copied to, for files with several.
-    private var firstLinks: [UInt64: (directory: FileDescriptor, path: EntryName)] = [:]
+    /// Where the first link of an inode was copied to below the target, for files with several.
+    private var firstLinks: [UInt64: EntryName] = [:]
     private let targetRoot: FileDescriptor
 
     /// Copies the contents and the own attributes of `source` into the empty directory `target`.
@@ -27,13 +26,10 @@ struct TreeCopy {
             let entryPath = path + (path.isEmpty ? [] : [UInt8(ascii: "/")]) + name.bytes
             if status.kind != .directory, status.linkCount > 1 {
                 if let first = firstLinks[status.inode] {
-                    let result = first.path.withCString { from in
-                        name.withCString { linkat(first.directory.rawValue, from, target.rawValue, $0, 0) }
-                    }
-                    try check(result, "link", name.text)
+                    try target.makeLink(name, to: first, in: targetRoot)
                     continue
                 }
-                firstLinks[status.inode] = (targetRoot, EntryName(entryPath))
+                firstLinks[status.inode] = EntryName(entryPath)
             }
             try entry(name, status, source, target, path: entryPath)
         }
@@ -44,7 +40,7 @@ struct TreeCopy {
     ) throws(SystemError) {
         switch status.kind {
         case .directory:
-            try check(name.withCString { mkdirat(target.rawValue, $0, 0o700) }, "mkdir", name.text)
+            try target.makeDirectory(name, permissions: 0o700)
             let from = try source.openEntry(name, flags: O_DIRECTORY)
             defer { from.closeQuietly() }
             let to = try target.openEntry(name, flags: O_DIRECTORY)
@@ -57,37 +53,24 @@ struct TreeCopy {
             defer { to.closeQuietly() }
             try copyData(from: from, to: to, size: status.size)
         case .symlink:
-            let destination = EntryName(try source.readLink(name))
-            let result = destination.withCString { to in name.withCString { symlinkat(to, target.rawValue, $0) } }
-            try check(result, "symlink", name.text)
+            try target.makeSymlink(name, to: try source.readLink(name))
         case .fifo, .characterDevice, .blockDevice:
-            let mode = status.kind.rawValue | 0o600
-            try check(name.withCString { mknodat(target.rawValue, $0, mode, status.node.raw) }, "mknod", name.text)
+            try target.makeNode(name, status.kind, status.node)
         case .socket:
             return
         }
         try attributes(of: name, in: source, to: name, in: target, status)
     }
 
-    /// Owner before mode, for a change of owner clears setuid; times last.
     private func attributes(
         of name: EntryName, in source: FileDescriptor, to copy: EntryName, in target: FileDescriptor,
         _ status: FileStatus
     ) throws(SystemError) {
-        let owned = copy.withCString {
-            fchownat(target.rawValue, $0, status.uid, status.gid, AT_SYMLINK_NOFOLLOW)
-        }
-        try check(owned, "chown", name.text)
-        if status.kind != .symlink {
-            try check(copy.withCString { fchmodat(target.rawValue, $0, status.permissions, 0) }, "chmod", name.text)
-        }
+        try target.setOwner(of: copy, uid: status.uid, gid: status.gid)
+        if status.kind != .symlink { try target.setPermissions(status.permissions, of: copy) }
         for (key, value) in try source.extendedAttributes(of: name) {
             try target.setExtendedAttribute(key, value, of: copy)
         }
-        let time = status.modified
-        let timed = copy.withCString {
-            lam_utimensat_nofollow(target.rawValue, $0, time.seconds, time.nanoseconds)
-        }
-        try check(timed, "set times of", name.text)
+        try target.setModified(status.modified, of: copy)
     }
 }

@@ -19,10 +19,9 @@ public struct VFSDriver: StorageDriver {
     private let rootID: UInt32
 
     public static func assess(_ host: HostFacts) -> DriverAssessment {
-        if host.filesystem.isReadOnly {
+        if let reason = host.readOnlyReason {
             return DriverAssessment(
-                driver: name, status: .unavailable,
-                reasons: [.init("FS_READ_ONLY", "the filesystem of \(host.path) is read-only")],
+                driver: name, status: .unavailable, reasons: [reason],
                 remedy: "choose a --root that can be written")
         }
         return DriverAssessment(
@@ -139,14 +138,9 @@ public struct VFSDriver: StorageDriver {
         guard let holder = table.entry(holding: base) else { return }
         let inside = holder.pathInFilesystem(of: base)
         for state in State.allCases {
-            let root = "\(inside)/\(state)/\(layer)"
-            let mounted = table.entries.first { entry in
-                entry.device == holder.device && (entry.root == root || entry.root.hasPrefix(root + "/"))
-            }
-            if let mounted {
-                throw StorageError(
-                    .failedPrecondition, "deactivate", path(layer, state), "it is mounted at \(mounted.target)",
-                    errno: .resourceBusy, hint: "umount \(mounted.target)")
+            let tree = "\(inside)/\(state)/\(layer)"
+            if let mounted = table.entries.first(where: { $0.device == holder.device && $0.shows(tree) }) {
+                throw .mounted("deactivate", path(layer, state), at: mounted.target)
             }
         }
     }

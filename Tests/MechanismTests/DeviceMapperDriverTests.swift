@@ -43,6 +43,13 @@ struct DeviceMapperDriverTests {
         for end in below { try DeviceMapper.remove("lamina-\(root.id)\(end)") }
     }
 
+    /// A committed layer with a file to be found again.
+    private func commitLayer(_ driver: DeviceMapperDriver) throws {
+        try driver.create(layer, from: nil, limit: nil)
+        try driver.withTree(layer) { try write("kept", to: "file", in: $0) }
+        try driver.commit(layer)
+    }
+
     @Test func aBuildThatDidNotEndIsFinished() throws {
         try withPlan { root, configuration in
             try DeviceMapperDriver.build(root, configuration)
@@ -53,10 +60,8 @@ struct DeviceMapperDriverTests {
             try pool.activate(ThinPool.largestID, as: "lamina-\(root.id)-base", uuid: root.id, bytes: 1 << 30)
             try DeviceMapperDriver.build(root, configuration)
             let driver = try DeviceMapperDriver(root, configuration)
-            try driver.create(layer, from: nil, limit: nil)
-            try driver.withTree(layer) { try write("kept", to: "file", in: $0) }
             // One that did end is left as it is, also after a reboot.
-            try driver.commit(layer)
+            try commitLayer(driver)
             try takeDown(root)
             try DeviceMapperDriver.build(root, configuration)
             #expect(try driver.objects() == [layer])
@@ -71,9 +76,7 @@ struct DeviceMapperDriverTests {
             try DeviceMapperDriver.build(root, configuration)
             do {
                 let driver = try DeviceMapperDriver(root, configuration)
-                try driver.create(layer, from: nil, limit: nil)
-                try driver.withTree(layer) { try write("kept", to: "file", in: $0) }
-                try driver.commit(layer)
+                try commitLayer(driver)
             }
             for _ in 0..<3 {
                 try takeDown(root)
@@ -137,9 +140,7 @@ struct DeviceMapperDriverTests {
                 try DeviceMapperDriver.build(root, configuration)
                 do {
                     let driver = try DeviceMapperDriver(root, configuration)
-                    try driver.create(layer, from: nil, limit: nil)
-                    try driver.withTree(layer) { try write("kept", to: "file", in: $0) }
-                    try driver.commit(layer)
+                    try commitLayer(driver)
                 }
                 try takeDown(root)
                 try DeviceMapper.remove(name)

@@ -11,7 +11,7 @@ import Testing
             kernelRelease: "6.1.0", isRoot: true, path: "/var/lib/lamina",
             filesystem: .init(
                 type: "ext4", magic: 0xEF53, isReadOnly: false, totalBytes: 1 << 40, freeBytes: 1 << 39,
-                freeInodes: 1 << 20, hasProjectQuota: false),
+                freeInodes: 1 << 20),
             kernelFilesystems: ["ext4"], availableModules: [],
             deviceMapper: .init(version: "4.47.0", targets: ["thin-pool": "1.22.0", "thin": "1.22.0"]), hasLoop: true,
             tools: ["mkfs.ext4": "/sbin/mkfs.ext4", "thin_check": "/sbin/thin_check"])

@@ -3,7 +3,6 @@
 // (-1 and errno), and macros as typed constants. No logic here.
 // This header must not define _GNU_SOURCE: it would change types that the Glibc module has already fixed.
 
-#include <linux/falloc.h>
 #include <linux/fs.h>
 #include <linux/loop.h>
 #include <linux/magic.h>
@@ -26,13 +25,10 @@ struct lam_file_status {
 int lam_statx(int dirfd, const char *path, int flags, struct lam_file_status *out);
 
 int lam_openat2(int dirfd, const char *path, uint64_t flags, uint64_t mode, uint64_t resolve);
-int lam_fallocate(int fd, int mode, int64_t offset, int64_t length);
 int lam_syncfs(int fd);
-int lam_renameat2(int from_fd, const char *from, int to_fd, const char *to, unsigned flags);
 ssize_t lam_copy_file_range(int from_fd, int to_fd, size_t length);
 int lam_pipe2_cloexec(int fds[2]);
 int lam_utimensat_nofollow(int dirfd, const char *path, int64_t seconds, uint32_t nanoseconds);
-int lam_futimens(int fd, int64_t seconds, uint32_t nanoseconds);
 
 // Open-file-description locks on one byte; type is F_RDLCK, F_WRLCK or F_UNLCK.
 int lam_ofd_lock(int fd, int type, int64_t byte, int wait);
@@ -51,25 +47,18 @@ int lam_statfs(const char *path, struct statfs *out);
 
 // Project quotas (FS_IOC_FSSETXATTR, Q_XSETQLIM): limit in bytes.
 int lam_set_project(int fd, uint32_t project);
-int lam_get_project(int fd, uint32_t *project);
 int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes);
 
-static const int LAM_O_PATH = 010000000;
 static const int LAM_O_DIRECT = 040000;
-static const int LAM_O_NOATIME = 01000000;
 static const int LAM_AT_EMPTY_PATH = 0x1000;
 static const int LAM_AT_SYMLINK_NOFOLLOW = 0x100;
 static const uint64_t LAM_STATX_ATTR_MOUNT_ROOT = 0x2000;
 static const unsigned LAM_MOUNT_ATTR_RDONLY = 0x1;
 static const int LAM_SEEK_DATA = 3;
 static const int LAM_SEEK_HOLE = 4;
-static const unsigned LAM_RENAME_NOREPLACE = 1;
 static const unsigned long LAM_FICLONE = FICLONE;
-static const unsigned long LAM_FS_IOC_GETFLAGS = FS_IOC_GETFLAGS;
-static const unsigned long LAM_FS_IOC_SETFLAGS = FS_IOC_SETFLAGS;
 static const unsigned long LAM_BLKGETSIZE64 = BLKGETSIZE64;
 static const unsigned long LAM_BLKDISCARD = BLKDISCARD;
-static const unsigned long LAM_BLKFLSBUF = BLKFLSBUF;
 static const unsigned long LAM_BLKROGET = BLKROGET;
 static const unsigned long LAM_LOOP_CONFIGURE = LOOP_CONFIGURE;
 // _IOW('f', 16, __u64), ext4's own header is not exported: fs/ext4/ext4.h.
