@@ -1,21 +1,11 @@
-import Glibc
 import LinuxSystem
 import ThinPool
 
 extension DeviceMapper {
-    /// Removes a device, and has a little patience with one in use: the last close of a mount may end a moment after
-    /// the call that caused it.
-    /// - Throws: EBUSY when it is still in use after a fifth of a second.
+    /// Removes a device, and has a little patience with one in use.
+    /// - Throws: EBUSY when it is still in use after that.
     static func removePatiently(_ device: String) throws(SystemError) {
-        for _ in 0..<20 {
-            do throws(SystemError) {
-                return try remove(device)
-            } catch {
-                guard error.errno == .resourceBusy else { throw error }
-            }
-            usleep(10000)
-        }
-        try remove(device)
+        try patiently { () throws(SystemError) in try remove(device) }
     }
 
     /// Removes a device that has no table: a process was killed while it made it. The caller holds the lock that keeps

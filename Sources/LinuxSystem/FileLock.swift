@@ -6,6 +6,7 @@ import SystemPackage
 /// threads alike, since every lock has its own open of the file, and it ends with its holder, however that ends.
 public final class FileLock: Sendable {
     private let descriptor: FileDescriptor
+    private let byte: Int64
 
     public enum Mode: Sendable {
         case shared
@@ -23,7 +24,7 @@ public final class FileLock: Sendable {
             if lam_ofd_lock(fd.rawValue, Int32(type), Int64(byte), wait ? 1 : 0) == 0 {
                 // Whoever had it may have removed the file meanwhile: a lock on what no path leads to excludes nobody.
                 if let there = try? FileStatus(path: file), there.inode == (try fd.status().inode) {
-                    return FileLock(descriptor: fd)
+                    return FileLock(descriptor: fd, byte: Int64(byte))
                 }
                 fd.closeQuietly()
                 continue
@@ -36,7 +37,14 @@ public final class FileLock: Sendable {
         }
     }
 
-    private init(descriptor: FileDescriptor) { self.descriptor = descriptor }
+    private init(descriptor: FileDescriptor, byte: Int64) {
+        self.descriptor = descriptor
+        self.byte = byte
+    }
 
-    deinit { descriptor.closeQuietly() }
+    deinit {
+        // Not by closing alone: a child that another thread starts holds a copy until it runs its program.
+        _ = lam_ofd_lock(descriptor.rawValue, Int32(F_UNLCK), byte, 0)
+        descriptor.closeQuietly()
+    }
 }

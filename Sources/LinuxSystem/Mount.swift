@@ -105,8 +105,11 @@ extension StringProtocol {
 }
 
 /// Unmounts what is mounted at `target`; with `lazily` at once for all, and really when its last user goes.
+/// - Throws: `SystemError`; EBUSY when it is in use and stays so for a moment.
 public func unmount(_ target: String, lazily: Bool = false) throws(SystemError) {
-    try check(umount2(target, (lazily ? Int32(MNT_DETACH) : 0) | umountNoFollow), "umount", target)
+    try patiently { () throws(SystemError) -> Void in
+        try check(umount2(target, (lazily ? Int32(MNT_DETACH) : 0) | umountNoFollow), "umount", target)
+    }
 }
 
 /// UMOUNT_NOFOLLOW of linux/fs.h: a symlink at the target is not followed.
