@@ -12,7 +12,7 @@
 
 int lam_statx(int dirfd, const char *path, int flags, struct lam_file_status *out) {
     struct statx raw;
-    if (statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_MNT_ID, &raw) != 0) return -1;
+    if (statx(dirfd, path, flags, STATX_BASIC_STATS | STATX_BTIME | STATX_MNT_ID, &raw) != 0) return -1;
     *out = (struct lam_file_status){
         .mask = raw.stx_mask,
         .mode = raw.stx_mode,
@@ -27,9 +27,11 @@ int lam_statx(int dirfd, const char *path, int flags, struct lam_file_status *ou
         .atime_seconds = raw.stx_atime.tv_sec,
         .mtime_seconds = raw.stx_mtime.tv_sec,
         .ctime_seconds = raw.stx_ctime.tv_sec,
+        .btime_seconds = raw.stx_btime.tv_sec,
         .atime_nanoseconds = raw.stx_atime.tv_nsec,
         .mtime_nanoseconds = raw.stx_mtime.tv_nsec,
         .ctime_nanoseconds = raw.stx_ctime.tv_nsec,
+        .btime_nanoseconds = raw.stx_btime.tv_nsec,
         .dev_major = raw.stx_dev_major,
         .dev_minor = raw.stx_dev_minor,
         .rdev_major = raw.stx_rdev_major,

@@ -21,6 +21,7 @@ struct LaminaCommand: ParsableCommand {
 enum Main {
     static func main() {
         let arguments = Array(CommandLine.arguments.dropFirst())
+        raiseDescriptorLimit()
         do {
             var command = try LaminaCommand.parseAsRoot(GlobalOptions.moveToEnd(arguments))
             try command.run()
@@ -44,6 +45,16 @@ enum Main {
             report.print(asJSON: arguments.contains("--json"))
             exit(2)
         }
+    }
+}
+
+/// Deep trees take a descriptor for each directory on the way down; the customary soft limit is 1024.
+private func raiseDescriptorLimit() {
+    var limit = rlimit()
+    let files = __rlimit_resource_t(RLIMIT_NOFILE.rawValue)
+    if getrlimit(files, &limit) == 0 {
+        limit.rlim_cur = limit.rlim_max
+        setrlimit(files, &limit)
     }
 }
 

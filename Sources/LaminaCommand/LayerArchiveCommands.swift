@@ -40,6 +40,37 @@ private func printApplied(_ name: String, _ applied: AppliedArchive, _ global: G
     }
 }
 
+/// What a tar may ask for.
+struct LimitOptions: ParsableArguments {
+    private static let standard = ArchiveLimits()
+
+    @Option(help: "Most members a tar may have.") var maxEntries = standard.entries
+    @Option(help: "Most bytes a tar may have, uncompressed, and all its files together.")
+    var maxBytes = ByteCount(standard.bytes)
+    @Option(help: "Most bytes one file may have, holes included.") var maxFileBytes = ByteCount(standard.fileBytes)
+    @Option(help: "Most bytes the extended attributes of one member may have.")
+    var maxXattrBytes = ByteCount(standard.xattrBytes)
+    @Option(help: "Most names in one path.") var maxDepth = standard.depth
+    @Option(help: "Most uncompressed bytes for one compressed byte, once they are many.")
+    var maxRatio = standard.ratio
+
+    var limits: ArchiveLimits {
+        ArchiveLimits(
+            entries: maxEntries, bytes: maxBytes.bytes, fileBytes: maxFileBytes.bytes, xattrBytes: maxXattrBytes.bytes,
+            depth: maxDepth, ratio: maxRatio)
+    }
+}
+
+/// Says when a diff is not of a tree that stood still.
+func noteBasis(_ basis: DiffBasis, _ name: String) {
+    switch basis {
+    case .still: break
+    case .snapshot: note("\(name) is mounted: this is its state at one moment, from a snapshot")
+    case .live:
+        note("warning: \(name) is mounted, and its driver has no snapshots: what is written meanwhile may be missing")
+    }
+}
+
 struct LayerImport: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "import", abstract: "Make a committed layer of a tar: all of it, or nothing.")
@@ -48,13 +79,15 @@ struct LayerImport: ParsableCommand {
     @Argument(help: "A tar, plain or packed with gzip or zstd; - for standard input.", completion: .file())
     var file: String
     @Option(help: "A committed layer to build on.") var parent: String?
+    @OptionGroup(title: "Limits") var limits: LimitOptions
 
     func run() throws {
         let layer = try LayerName(commandLine: name)
         let parent = try parent.map { try LayerName(commandLine: $0) }
         let applied = try withInput(file, "import") { input, progress in
             try global.openStore(for: "import", making: true)
-                .importLayer(layer, parent: parent, from: input, named: file, progress: progress.update)
+                .importLayer(
+                    layer, parent: parent, from: input, named: file, limits: limits.limits, progress: progress.update)
         }
         try printApplied(name, applied, global)
     }
@@ -62,16 +95,18 @@ struct LayerImport: ParsableCommand {
 
 struct LayerApply: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "apply", abstract: "Apply a tar to an active layer.")
+        commandName: "apply", abstract: "Apply a tar to an active layer that is not mounted: all of it, or nothing.")
     @OptionGroup var global: GlobalOptions
     @Argument var name: String
     @Argument(help: "A tar, plain or packed with gzip or zstd; - for standard input.", completion: .file())
     var file: String
+    @OptionGroup(title: "Limits") var limits: LimitOptions
 
     func run() throws {
         let layer = try LayerName(commandLine: name)
         let applied = try withInput(file, "apply") { input, progress in
-            try global.openStore(for: "apply").apply(layer, from: input, named: file, progress: progress.update)
+            try global.openStore(for: "apply")
+                .apply(layer, from: input, named: file, limits: limits.limits, progress: progress.update)
         }
         try printApplied(name, applied, global)
     }
@@ -133,7 +168,8 @@ struct LayerDiff: ParsableCommand {
     private func write(_ store: LayerStore, _ layer: LayerName, to file: FileDescriptor) throws -> WrittenDiff {
         let progress = Progress("diff", total: nil)
         defer { progress.finish() }
-        let written = try store.diff(layer, to: file, compression: compress, progress: progress.update)
+        let (written, basis) = try store.diff(layer, to: file, compression: compress, progress: progress.update)
+        noteBasis(basis, name)
         for warning in written.warnings { note("warning: \(warning)") }
         return written
     }

@@ -139,8 +139,10 @@ struct LayerChanges: ParsableCommand {
 
     func run() throws {
         let layer = try LayerName(commandLine: name)
-        let changes = try global.openStore(for: "changes").changes(layer)
+        let (changes, basis) = try global.openStore(for: "changes").changes(layer)
+        noteBasis(basis, name)
         if global.json { return try printJSON(changes.map(Report.init)) }
+        var lines: [UInt8] = []
         for change in changes {
             let letter =
                 switch change.kind {
@@ -148,8 +150,9 @@ struct LayerChanges: ParsableCommand {
                 case .modified: "C"
                 case .deleted: "D"
                 }
-            FileHandle.standardOutput.write(Data(Array("\(letter) ".utf8) + change.path + [0x0A]))
+            lines += Array("\(letter) ".utf8) + change.path + [0x0A]
         }
+        FileHandle.standardOutput.write(Data(lines))
     }
 }
 

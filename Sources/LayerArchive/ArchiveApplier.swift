@@ -6,43 +6,84 @@ import SystemPackage
 
 /// Writes the members of a tar into a layer's tree.
 ///
-/// Every name is resolved by the kernel relative to the root's descriptor (openat2(2), RESOLVE_IN_ROOT): symlinks on
-/// the way lead to where they would for a program chrooted into the layer, never outside, whoever planted them. The
-/// last name of a path is never followed.
+/// Names are resolved inside the tree (`DirectoryCache`); the last name of a path is never followed.
 final class ArchiveApplier {
-    private(set) var entries = 0
+    private(set) var entries: UInt64 = 0
     private(set) var warnings: [String] = []
 
     private let root: FileDescriptor
     private let reader: TarReader
     private let name: String
-    /// What this tar itself has put, which an opaque whiteout of the same tar does not take away.
-    private var made: Set<EntryPath> = []
-    /// Directories get their times when nothing is put into them any more.
-    private var directoryTimes: [(path: EntryPath, time: FileStatus.Timestamp)] = []
-    /// The directory of the last member: most follow one from the same.
-    private var lastParent: (path: EntryPath, descriptor: FileDescriptor)?
+    private let limits: ArchiveLimits
+    private let directories: DirectoryCache
+    /// What this tar itself has put, which an opaque whiteout of the same tar does not take away: hashes of paths,
+    /// by a key of this process, for the paths of a million members would not fit. Nil when there was nothing before.
+    private var made: Set<Int>?
+    /// Times that directories have when all is done: the tar's, or, of those that it does not tell of, their own.
+    private var directoryTimes: [EntryPath: FileStatus.Timestamp] = [:]
+    /// So many are kept in memory; then they are set, and read again when something more is put into a directory.
+    private static let mostDirectoryTimes = 50_000
+    /// The directory whose default ACL was looked for last, and whether it has one.
+    private var inheritance: (path: EntryPath, isThere: Bool)?
+    private var fileBytes: UInt64 = 0
 
-    init(_ reader: TarReader, onto root: FileDescriptor, named name: String) {
+    init(_ reader: TarReader, onto root: FileDescriptor, named name: String, limits: ArchiveLimits) {
         self.reader = reader
         self.root = root
         self.name = name
+        self.limits = limits
+        directories = DirectoryCache(root)
     }
 
-    deinit { lastParent?.descriptor.closeQuietly() }
-
     func run() throws(StorageError) {
+        try naming(.root) { if try !self.root.entries().isEmpty { self.made = [] } }
         while let entry = try reader.next() {
+            if directoryTimes.count > Self.mostDirectoryTimes { try setDirectoryTimes() }
             let path = try EntryPath(entry.path, in: name)
-            try naming(path) { try self.apply(entry, path) }
             entries += 1
+            try enforceLimits(entry, path)
+            try naming(path) { try self.apply(entry, path) }
         }
-        for (path, time) in directoryTimes.reversed() {
+        try setDirectoryTimes()
+    }
+
+    private func setDirectoryTimes() throws(StorageError) {
+        for (path, time) in directoryTimes {
             try naming(path) {
-                let directory = try self.open(path)
-                defer { directory.closeQuietly() }
-                try directory.setModified(time, of: .itself)
+                do throws(SystemError) {
+                    let directory = try self.directories.open(path)
+                    defer { directory.closeQuietly() }
+                    try directory.setModified(time, of: .itself)
+                } catch {
+                    // It was reached through a symlink, and has gone by another name.
+                    guard error.errno == .noSuchFileOrDirectory || error.errno == .notDirectory else { throw error }
+                }
             }
+        }
+        directoryTimes = [:]
+    }
+
+    /// A directory that is about to be changed, with its time remembered.
+    private func directory(_ path: EntryPath) throws(SystemError) -> FileDescriptor {
+        let directory = try directories.directory(path)
+        if directoryTimes[path] == nil { directoryTimes[path] = try directory.status().modified }
+        return directory
+    }
+
+    private func enforceLimits(_ entry: TarEntry, _ path: EntryPath) throws(StorageError) {
+        func enforce(
+            _ value: UInt64, _ limit: UInt64, _ option: String, _ what: String
+        ) throws(StorageError) {
+            try ArchiveLimits.check(value, limit, option, "member \"\(path.text)\": \(what)", in: name)
+        }
+        try enforce(entries, limits.entries, "--max-entries", "members so far")
+        try enforce(UInt64(path.depth), limits.depth, "--max-depth", "names in its path")
+        let xattrBytes = entry.xattrs.reduce(0) { $0 + $1.key.utf8.count + $1.value.count }
+        try enforce(UInt64(xattrBytes), limits.xattrBytes, "--max-xattr-bytes", "bytes of extended attributes")
+        if entry.kind == .regular, entry.hardLink == nil {
+            try enforce(entry.size, limits.fileBytes, "--max-file-bytes", "bytes in the file")
+            fileBytes = fileBytes.addingReportingOverflow(entry.size).partialValue
+            try enforce(fileBytes, limits.bytes, "--max-bytes", "bytes of files so far")
         }
     }
 
@@ -63,50 +104,47 @@ final class ArchiveApplier {
             guard entry.kind == .directory, entry.hardLink == nil else {
                 throw StorageError(.invalidArgument, "apply", name, "a member replaces the layer's root")
             }
-            try setAttributes(entry, .itself, in: root)
-            directoryTimes.append((path, entry.modified))
-            return
+            try replaceAttributes(of: .itself, in: root, with: entry)
+            return directoryDone(path, entry)
         }
-        let parent = try parentDirectory(of: path)
-        if path.name.starts(with: Whiteout.prefix), entry.hardLink == nil {
-            return try whiteOut(path, parent)
-        }
+        if path.name.starts(with: Whiteout.prefix), entry.hardLink == nil { return try whiteOut(path) }
+        let parent = try parentDirectory(of: path, entry)
         let leaf = EntryName(path.name)
-        let existing = try status(of: leaf, in: parent)
+        let existing = try TreeEntry(parent, leaf)
+        made?.insert(path.hashValue)
         if let target = entry.hardLink {
-            try link(leaf, in: parent, to: try EntryPath(target, in: name), replacing: existing)
-        } else {
-            if let existing, existing.kind != .directory || entry.kind != .directory {
-                try removeEntry(leaf, path, parent)
-            }
-            try make(entry, leaf, path, in: parent, isThere: existing?.kind == .directory && entry.kind == .directory)
+            return try link(leaf, path, in: parent, to: try EntryPath(target, in: name), replacing: existing)
         }
-        made.insert(path)
+        if entry.kind == .directory, existing?.status.kind == .directory {
+            try replaceAttributes(of: leaf, in: parent, with: entry)
+            return directoryDone(path, entry)
+        }
+        if existing != nil { try removeEntry(leaf, path, parent) }
+        try make(entry, leaf, path, in: parent)
     }
 
-    private func make(
-        _ entry: TarEntry, _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor, isThere: Bool
-    ) throws {
+    private func make(_ entry: TarEntry, _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor) throws {
         switch entry.kind {
-        case .directory:
-            if !isThere { try parent.makeDirectory(leaf, permissions: 0o700) }
-            try setAttributes(entry, leaf, in: parent)
-            directoryTimes.append((path, entry.modified))
-            return
+        case .directory: try parent.makeDirectory(leaf, permissions: 0o700)
         case .regular:
             let file = try parent.openEntry(leaf, .writeOnly, flags: O_CREAT | O_EXCL, permissions: 0o600)
             defer { file.closeQuietly() }
             try writeData(of: entry, to: file, path)
-        case .symlink:
-            try parent.makeSymlink(leaf, to: entry.symlink)
-        case .characterDevice, .blockDevice, .fifo:
-            try parent.makeNode(leaf, entry.kind, entry.device)
+        case .symlink: try parent.makeSymlink(leaf, to: entry.symlink)
+        case .characterDevice, .blockDevice, .fifo: try parent.makeNode(leaf, entry.kind, entry.device)
         case .socket:
             warnings.append("\(path.text): sockets are not kept")
             return
         }
+        try dropInherited(of: leaf, path, in: parent)
         try setAttributes(entry, leaf, in: parent)
+        if entry.kind == .directory { return directoryDone(path, entry) }
         try parent.setModified(entry.modified, of: leaf)
+    }
+
+    private func directoryDone(_ path: EntryPath, _ entry: TarEntry) {
+        directoryTimes[path] = entry.modified
+        if inheritance?.path == path { inheritance = nil }
     }
 
     private func writeData(of entry: TarEntry, to file: FileDescriptor, _ path: EntryPath) throws {
@@ -119,7 +157,7 @@ final class ArchiveApplier {
                     let border = Self.block - Int((offset + UInt64(position)) % UInt64(Self.block))
                     let length = min(bytes.count - position, border)
                     let piece = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length])
-                    if !piece.allSatisfy({ $0 == 0 }) {
+                    if !piece.isAllZero {
                         let start = position
                         position += length
                         while position < bytes.count, bytes[position] != 0 {
@@ -146,115 +184,133 @@ final class ArchiveApplier {
     private func setAttributes(_ entry: TarEntry, _ leaf: EntryName, in parent: FileDescriptor) throws {
         try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)
         if entry.kind != .symlink { try parent.setPermissions(entry.permissions, of: leaf) }
-        for (key, value) in entry.xattrs.sorted(by: { $0.key < $1.key }) {
-            // Another engine's notes on its own upper directories.
-            if key.hasPrefix("trusted.overlay.") { continue }
+        for (key, value) in entry.xattrs.sorted(by: { $0.key < $1.key }) where isLayerAttribute(key) {
             do throws(SystemError) {
                 try parent.setExtendedAttribute(key, value, of: leaf)
             } catch {
-                guard key == "security.selinux", error.errno == .notSupported else { throw error }
+                guard key == Self.labelKey, error.errno == .notSupported else { throw error }
                 warnings.append("\(leaf.text): \(key) is not supported here")
             }
         }
     }
 
-    private func link(
-        _ leaf: EntryName, in parent: FileDescriptor, to target: EntryPath, replacing existing: FileStatus?
+    /// SELinux's label, which the kernel gives by itself and a host without SELinux cannot set.
+    private static let labelKey = "security.selinux"
+
+    /// Gives a directory that a lower layer has what the tar says, and takes away what it does not.
+    private func replaceAttributes(of leaf: EntryName, in parent: FileDescriptor, with entry: TarEntry) throws {
+        let existing = try parent.extendedAttributes(of: leaf)
+        for key in existing.keys.sorted()
+        where isLayerAttribute(key) && entry.xattrs[key] == nil && key != Self.labelKey {
+            try parent.removeExtendedAttribute(key, of: leaf)
+        }
+        try setAttributes(entry, leaf, in: parent)
+    }
+
+    /// Takes away the ACLs that a new entry got from the default ACL of its directory.
+    private func dropInherited(
+        of leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor
     ) throws {
-        let directory = try open(target.parent)
+        let directory = path.parent
+        if inheritance?.path != directory {
+            let isThere = try parent.extendedAttributes(of: .itself)[PosixACL.defaultKey] != nil
+            inheritance = (directory, isThere)
+        }
+        guard inheritance?.isThere == true else { return }
+        for key in try parent.extendedAttributes(of: leaf).keys
+        where key == PosixACL.accessKey || key == PosixACL.defaultKey {
+            try parent.removeExtendedAttribute(key, of: leaf)
+        }
+    }
+
+    private func link(
+        _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor, to target: EntryPath,
+        replacing existing: TreeEntry?
+    ) throws {
+        let directory = try directories.open(target.parent)
         defer { directory.closeQuietly() }
         let source = EntryName(target.name)
-        guard !target.isRoot, let status = try status(of: source, in: directory), status.kind != .directory else {
+        guard !target.isRoot, let status = try TreeEntry(directory, source)?.status, status.kind != .directory else {
             throw StorageError(
                 .invalidArgument, "apply", name,
-                "member \"\(leaf.text)\" is a hard link to \"\(target.text)\", "
-                    + "which is not a file of the layer")
+                "member \"\(path.text)\" is a hard link to \"\(target.text)\", which is not a file of the layer")
         }
         if let existing {
-            if existing.inode == status.inode { return }
-            try parent.removeEntry(leaf)
+            if existing.status.inode == status.inode { return }
+            try removeEntry(leaf, path, parent)
         }
         try parent.makeLink(leaf, to: source, in: directory)
     }
 
-    private func whiteOut(_ path: EntryPath, _ parent: FileDescriptor) throws {
-        if path.name == Whiteout.opaque { return try clear(parent, path.parent) }
-        if path.name.starts(with: Whiteout.internalPrefix) { return }
+    private func whiteOut(_ path: EntryPath) throws {
+        let isOpaque = path.name == Whiteout.opaque
+        if !isOpaque, path.name.starts(with: Whiteout.internalPrefix) { return }
         let hidden = Array(path.name.dropFirst(Whiteout.prefix.count))
         if hidden.isEmpty || hidden == [0x2E] || hidden == [0x2E, 0x2E] {
             throw StorageError(.invalidArgument, "apply", name, "member \"\(path.text)\" is a whiteout of no name")
         }
-        if try status(of: EntryName(hidden), in: parent) != nil {
+        let parent: FileDescriptor
+        do throws(SystemError) {
+            parent = try directory(path.parent)
+        } catch {
+            // Nothing is there that could go.
+            if error.errno == .noSuchFileOrDirectory || error.errno == .notDirectory { return }
+            throw error
+        }
+        if isOpaque { return try clear(parent, path.parent) }
+        if try TreeEntry(parent, EntryName(hidden)) != nil {
             try removeEntry(EntryName(hidden), path.parent.appending(hidden), parent)
         }
     }
 
     /// Takes away what lower layers have in a directory; what this tar has put stays.
     private func clear(_ directory: FileDescriptor, _ path: EntryPath) throws {
+        guard let made else { return }
         for entry in try directory.entries() {
             let below = path.appending(entry.bytes)
-            if !made.contains(below) {
+            if !made.contains(below.hashValue) {
                 try removeEntry(entry, below, directory)
             } else if try directory.status(of: entry).kind == .directory {
                 let child = try directory.openEntry(entry, flags: O_DIRECTORY)
                 defer { child.closeQuietly() }
+                if directoryTimes[below] == nil { directoryTimes[below] = try child.status().modified }
                 try clear(child, below)
             }
         }
     }
 
     private func removeEntry(_ leaf: EntryName, _ path: EntryPath, _ parent: FileDescriptor) throws {
-        // The descriptor at hand may be of a directory that goes.
-        if let last = lastParent, last.path.components.starts(with: path.components) { forgetLastParent() }
-        directoryTimes.removeAll { $0.path.components.starts(with: path.components) }
-        try parent.removeEntry(leaf)
-    }
-
-    private func status(of leaf: EntryName, in parent: FileDescriptor) throws(SystemError) -> FileStatus? {
-        do throws(SystemError) {
-            return try parent.status(of: leaf)
-        } catch {
-            if error.errno == .noSuchFileOrDirectory { return nil }
-            throw error
+        try parent.removeEntry(leaf) { trail in
+            let gone = trail.reduce(path) { $0.appending($1.bytes) }
+            self.directoryTimes[gone] = nil
+            if self.inheritance?.path == gone { self.inheritance = nil }
+            // The descriptor at hand may be of a directory that goes.
+            self.directories.forget(within: gone)
         }
     }
 
-    /// The directory that holds a path; made with mode 0755 where the tar has not told of it.
-    private func parentDirectory(of path: EntryPath) throws -> FileDescriptor {
+    /// The directory that holds a member; made with mode 0755, and the member's time, where the tar has not told of
+    /// it.
+    private func parentDirectory(of path: EntryPath, _ entry: TarEntry) throws -> FileDescriptor {
         let parent = path.parent
-        if let last = lastParent, last.path == parent { return last.descriptor }
-        var descriptor: FileDescriptor
         do throws(SystemError) {
-            descriptor = try open(parent)
+            return try directory(parent)
         } catch {
             guard error.errno == .noSuchFileOrDirectory || error.errno == .notDirectory, !parent.isRoot else {
                 throw error
             }
-            let above = try parentDirectory(of: parent)
-            let leaf = EntryName(parent.name)
-            if let existing = try status(of: leaf, in: above), existing.kind != .directory {
-                try removeEntry(leaf, parent, above)
-            }
-            try above.makeDirectory(leaf, permissions: 0o700)
-            try above.setPermissions(0o755, of: leaf)
-            made.insert(parent)
-            descriptor = try open(parent)
         }
-        forgetLastParent()
-        lastParent = (parent, descriptor)
-        return descriptor
-    }
-
-    private func forgetLastParent() {
-        lastParent?.descriptor.closeQuietly()
-        lastParent = nil
-    }
-
-    private func open(_ path: EntryPath) throws(SystemError) -> FileDescriptor {
-        let name = EntryName(path.isRoot ? [0x2E] : path.bytes)
-        let flags = UInt64(O_RDONLY | O_DIRECTORY | O_CLOEXEC)
-        let resolve = UInt64(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
-        let fd = name.withCString { lam_openat2(root.rawValue, $0, flags, 0, resolve) }
-        return FileDescriptor(rawValue: try check(fd, "open", path.text))
+        let above = try parentDirectory(of: parent, entry)
+        let leaf = EntryName(parent.name)
+        if let existing = try TreeEntry(above, leaf), existing.status.kind != .directory {
+            try removeEntry(leaf, parent, above)
+        }
+        try above.makeDirectory(leaf, permissions: 0o700)
+        try dropInherited(of: leaf, parent, in: above)
+        try above.setOwner(of: leaf, uid: 0, gid: 0)
+        try above.setPermissions(0o755, of: leaf)
+        made?.insert(parent.hashValue)
+        directoryTimes[parent] = entry.modified
+        return try directory(parent)
     }
 }

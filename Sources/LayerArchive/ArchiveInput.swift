@@ -27,6 +27,7 @@ final class ArchiveInput {
 
     private let source: FileDescriptor
     private let name: String
+    private let limits: ArchiveLimits
     private let progress: ((UInt64) -> Void)?
     private let hash = SHA256()
     private var decompressor: Decompressor?
@@ -36,9 +37,12 @@ final class ArchiveInput {
     private var isAtEnd = false
 
     /// - Throws: `.invalidArgument` for an input without a byte.
-    init(_ source: FileDescriptor, named name: String, progress: ((UInt64) -> Void)?) throws(StorageError) {
+    init(
+        _ source: FileDescriptor, named name: String, limits: ArchiveLimits, progress: ((UInt64) -> Void)?
+    ) throws(StorageError) {
         self.source = source
         self.name = name
+        self.limits = limits
         self.progress = progress
         // Magic numbers have up to four bytes, and a pipe may give one at a time.
         var count = 0
@@ -78,6 +82,12 @@ final class ArchiveInput {
             }
             hash.update(piece)
             produced += UInt64(piece.count)
+            try ArchiveLimits.check(
+                produced, limits.bytes, "--max-bytes", "bytes of the uncompressed tar so far", in: name)
+            if produced > ArchiveLimits.ratioFloor, consumed > 0 {
+                try ArchiveLimits.check(
+                    produced / consumed, limits.ratio, "--max-ratio", "uncompressed bytes for one compressed", in: name)
+            }
             return piece
         }
     }

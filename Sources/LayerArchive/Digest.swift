@@ -20,7 +20,19 @@ final class SHA256 {
     func finish() -> String {
         var digest = [UInt8](repeating: 0, count: 32)
         EVP_DigestFinal_ex(context, &digest, nil)
-        let digits = Array("0123456789abcdef")
-        return "sha256:" + String(digest.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+        return "sha256:" + hexadecimal(digest)
     }
+}
+
+func hexadecimal(_ bytes: [UInt8]) -> String {
+    let digits = Array("0123456789abcdef")
+    return String(bytes.flatMap { [digits[Int($0 >> 4)], digits[Int($0 & 15)]] })
+}
+
+/// RFC 4648, through libcrypto.
+func base64(_ bytes: [UInt8]) -> [UInt8] {
+    // Four letters for three bytes, and the NUL that libcrypto adds.
+    var text = [UInt8](repeating: 0, count: (bytes.count + 2) / 3 * 4 + 1)
+    let count = EVP_EncodeBlock(&text, bytes, Int32(bytes.count))
+    return Array(text[..<Int(count)])
 }

@@ -1,41 +1,69 @@
+import LinuxSystem
 import StorageDriver
 
-/// The name of a tar's member, taken apart: names below the layer's root, none of them special.
+/// A path below a layer's root: names joined by slashes, none of them special; empty for the root itself. Bytes, for
+/// it need not be UTF-8.
 struct EntryPath: Hashable {
-    let components: [[UInt8]]
+    let bytes: [UInt8]
 
     /// Longest path, and longest name in one, that Linux takes (limits.h).
     static let longestPath = 4096
     static let longestName = 255
+    private static let slash = UInt8(ascii: "/")
 
-    /// - Throws: `.invalidArgument` for what is absolute, has `..`, contains NUL, or is too long.
+    /// Takes the name of a tar's member apart.
+    /// - Throws: `.invalidArgument` for what is absolute, has `..`, or is too long.
     init(_ path: [UInt8], in archive: String) throws(StorageError) {
         func refuse(_ reason: String) -> StorageError {
             let text = String(decoding: path.prefix(200), as: UTF8.self)
             return StorageError(.invalidArgument, "apply", archive, "member \"\(text)\": \(reason)")
         }
         if path.isEmpty { throw refuse("it has no name") }
-        if path.first == UInt8(ascii: "/") { throw refuse("its name is absolute") }
+        if path.first == Self.slash { throw refuse("its name is absolute") }
         if path.count > Self.longestPath { throw refuse("its name is longer than \(Self.longestPath) bytes") }
-        let parts = path.split(separator: UInt8(ascii: "/")).map(Array.init).filter { $0 != [0x2E] }
-        if parts.contains([0x2E, 0x2E]) { throw refuse("its name has \"..\"") }
-        if parts.contains(where: { $0.count > Self.longestName }) {
-            throw refuse("a part of its name is longer than \(Self.longestName) bytes")
+        var clean: [UInt8] = []
+        clean.reserveCapacity(path.count)
+        for part in path.split(separator: Self.slash) where !part.elementsEqual([0x2E]) {
+            if part.elementsEqual([0x2E, 0x2E]) { throw refuse("its name has \"..\"") }
+            // A whiteout's prefix is no part of the name that it takes away.
+            let name = part.starts(with: Whiteout.prefix) ? part.dropFirst(Whiteout.prefix.count) : part
+            if name.count > Self.longestName {
+                throw refuse("a part of its name is longer than \(Self.longestName) bytes")
+            }
+            if !clean.isEmpty { clean.append(Self.slash) }
+            clean += part
         }
-        components = parts
+        bytes = clean
     }
 
-    private init(components: [[UInt8]]) { self.components = components }
+    /// - Parameter bytes: a path of the form above.
+    init(bytes: [UInt8]) { self.bytes = bytes }
 
-    static let root = EntryPath(components: [])
+    static let root = EntryPath(bytes: [])
 
     /// The layer's root itself.
-    var isRoot: Bool { components.isEmpty }
-    var name: [UInt8] { components.last ?? [] }
-    var parent: EntryPath { EntryPath(components: Array(components.dropLast())) }
-    func appending(_ name: [UInt8]) -> EntryPath { EntryPath(components: components + [name]) }
-    var bytes: [UInt8] { Array(components.joined(separator: [UInt8(ascii: "/")])) }
+    var isRoot: Bool { bytes.isEmpty }
+    /// How many names it has.
+    var depth: Int { bytes.isEmpty ? 0 : 1 + bytes.count { $0 == Self.slash } }
+    var name: [UInt8] { bytes.lastIndex(of: Self.slash).map { Array(bytes[($0 + 1)...]) } ?? bytes }
+    var parent: EntryPath { EntryPath(bytes: bytes.lastIndex(of: Self.slash).map { Array(bytes[..<$0]) } ?? []) }
     var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    func appending(_ name: [UInt8]) -> EntryPath { EntryPath(bytes: isRoot ? name : bytes + [Self.slash] + name) }
+
+    /// Whether this is `other`, or below it.
+    func isWithin(_ other: EntryPath) -> Bool {
+        other.isRoot
+            || (bytes.starts(with: other.bytes)
+                && (bytes.count == other.bytes.count || bytes[other.bytes.count] == Self.slash))
+    }
+
+    /// The order of a walk: a directory, all that is in it, and only then its next sibling by the bytes of names.
+    func precedesInWalk(_ other: EntryPath) -> Bool {
+        bytes.lexicographicallyPrecedes(other.bytes) { left, right in
+            (left == Self.slash ? 0 : left) < (right == Self.slash ? 0 : right)
+        }
+    }
 }
 
 /// OCI whiteouts: names in a layer's tar that take away what is below (OCI image specification, layer.md).

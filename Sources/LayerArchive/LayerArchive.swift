@@ -33,43 +33,53 @@ public enum LayerArchive {
     /// applied until then.
     /// - Parameter progress: called with the bytes of the input that have been read.
     /// - Throws: `.dataLoss` for a tar that is corrupt or ends too early, `.invalidArgument` for members that name
-    ///   what is not in the tree, and what the filesystem says.
+    ///   what is not in the tree, `.resourceExhausted` for what goes over a limit, and what the filesystem says.
     public static func apply(
-        _ input: FileDescriptor, named name: String, onto root: FileDescriptor, progress: ((UInt64) -> Void)? = nil
+        _ input: FileDescriptor, named name: String, onto root: FileDescriptor, limits: ArchiveLimits = ArchiveLimits(),
+        progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> AppliedArchive {
-        let stream = try ArchiveInput(input, named: name, progress: progress)
-        let applier = ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name)
+        let stream = try ArchiveInput(input, named: name, limits: limits, progress: progress)
+        let applier = ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name, limits: limits)
         try applier.run()
         let diffID = try stream.finish()
         return AppliedArchive(
-            diffID: diffID, bytes: stream.produced, entries: applier.entries, warnings: applier.warnings)
+            diffID: diffID, bytes: stream.produced, entries: Int(applier.entries), warnings: applier.warnings)
     }
 
-    /// What the tree `child` added, modified and deleted against `parent`, sorted by the bytes of the paths; without a
-    /// parent all is added.
+    /// What the tree `child` added, modified and deleted against its parent, sorted by the bytes of the paths; without
+    /// a parent all is added. The root itself is told when more about it differs than its time.
+    /// - Parameter touched: what may differ, as a driver says; nil compares all of both trees.
     public static func changes(
-        from parent: FileDescriptor?, to child: FileDescriptor
+        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil
     ) throws(StorageError) -> [Change] {
-        var changes: [Change] = []
         try attempt("changes", "layer") {
-            try TreeComparison { kind, path, _, _ in
-                changes.append(Change(kind, [UInt8(ascii: "/")] + path.bytes))
-            }.directory(parent, child, .root)
+            try TreeComparison.changes(from: parent, to: child, touched: touched)
+                .filter { try !$0.path.isRoot || differ(parent, child) }
+                .map(\.change).sorted { $0.path.lexicographicallyPrecedes($1.path) }
         }
-        return changes.sorted { $0.path.lexicographicallyPrecedes($1.path) }
+    }
+
+    /// Whether two roots differ in more than their times.
+    private static func differ(_ parent: FileDescriptor?, _ child: FileDescriptor) throws -> Bool {
+        guard let parent else { return false }
+        let old = TreeEntry(parent, .itself, try parent.status())
+        return try !TreeEntry(child, .itself, child.status()).isEqual(to: old, comparingTime: false)
     }
 
     /// Writes the changes as an OCI layer. The same trees give the same bytes.
-    /// - Parameter progress: called with the bytes of the uncompressed tar so far.
+    /// - Parameters:
+    ///   - touched: what may differ, as a driver says; nil compares all of both trees.
+    ///   - progress: called with the bytes of the uncompressed tar so far.
     /// - Throws: what reading or writing says: a tar is whole, or there is an error.
     public static func writeDiff(
-        from parent: FileDescriptor?, to child: FileDescriptor, into output: FileDescriptor,
-        compression: Compression = .none, progress: ((UInt64) -> Void)? = nil
+        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil,
+        into output: FileDescriptor, compression: Compression = .none, progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> WrittenDiff {
         try attempt("diff", "layer") {
+            let changes = try TreeComparison.changes(from: parent, to: child, touched: touched)
             let stream = ArchiveOutput(output, compression: compression, progress: progress)
-            let writer = DiffWriter(stream)
-            try writer.run(from: parent, to: child)
+            let writer = DiffWriter(child, stream)
+            try writer.write(changes)
             let digests = try stream.finish()
             return WrittenDiff(
                 diffID: digests.plain, digest: digests.packed, bytes: stream.written, warnings: writer.warnings)

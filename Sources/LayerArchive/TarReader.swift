@@ -101,6 +101,9 @@ final class TarReader {
     private func xattrs(of entry: OpaquePointer) -> ExtendedAttributes {
         var attributes: ExtendedAttributes = [:]
         archive_entry_xattr_reset(entry)
+        // ACLs as text, unless they are there as the kernel has them too.
+        attributes[PosixACL.accessKey] = PosixACL(entry, type: ARCHIVE_ENTRY_ACL_TYPE_ACCESS)?.attribute
+        attributes[PosixACL.defaultKey] = PosixACL(entry, type: ARCHIVE_ENTRY_ACL_TYPE_DEFAULT)?.attribute
         var key: UnsafePointer<CChar>?
         var value: UnsafeRawPointer?
         var count = 0

@@ -14,15 +14,32 @@ struct TarWriter {
     private static let largest7 = 0o7777777 as UInt64
     private static let largest11 = 0o77777777777 as UInt64
 
-    /// Writes the header of a member; for a regular file, `status.size` bytes and `pad` follow.
-    /// - Parameter linkName: what a symlink leads to, or the earlier member that this one is a hard link to.
+    /// Writes the header of a member; for a regular file, its data and `pad` follow.
+    /// - Parameters:
+    ///   - linkName: what a symlink leads to, or the earlier member that this one is a hard link to.
+    ///   - map: where a sparse file has data; only that follows.
     func header(
         _ path: [UInt8], _ status: FileStatus, linkName: [UInt8] = [], isHardLink: Bool = false,
-        xattrs: ExtendedAttributes = [:]
+        xattrs: ExtendedAttributes = [:], map: SparseMap? = nil
     ) throws(SystemError) {
-        let size = status.kind == .regular && !isHardLink ? status.size : 0
+        var path = path
+        let encodedMap = map?.encoded(block: Self.block) ?? []
+        let size: UInt64 =
+            if status.kind != .regular || isHardLink {
+                0
+            } else {
+                map.map { UInt64(encodedMap.count) + $0.stored } ?? status.size
+            }
         var records: [(key: String, value: [UInt8])] = []
         func decimal(_ value: some BinaryInteger) -> [UInt8] { Array(String(value).utf8) }
+        if map != nil {
+            records += [
+                ("GNU.sparse.major", decimal(1)), ("GNU.sparse.minor", decimal(0)), ("GNU.sparse.name", path),
+                ("GNU.sparse.realsize", decimal(status.size)),
+            ]
+            // What readers show that know no sparse files.
+            path = Array("GNUSparseFile.0/".utf8) + EntryPath(bytes: path).name.prefix(80)
+        }
         if path.count > 100 { records.append(("path", path)) }
         if linkName.count > 100 { records.append(("linkpath", linkName)) }
         if size > Self.largest11 { records.append(("size", decimal(size))) }
@@ -31,8 +48,9 @@ struct TarWriter {
         let time = status.modified
         let timeFits = time.seconds >= 0 && UInt64(time.seconds) <= Self.largest11
         if time.nanoseconds != 0 || !timeFits { records.append(("mtime", Self.decimal(time))) }
-        for (key, value) in xattrs { records.append(("SCHILY.xattr." + key, value)) }
-        if records.contains(where: { ["path", "linkpath"].contains($0.key) && !Self.isUTF8($0.value) }) {
+        for (key, value) in xattrs { records += Self.records(ofAttribute: key, value) }
+        let names = ["path", "linkpath", "GNU.sparse.name"]
+        if records.contains(where: { names.contains($0.key) && !Self.isUTF8($0.value) }) {
             records.append(("hdrcharset", Array("BINARY".utf8)))
         }
         if !records.isEmpty { try extendedHeader(records.sorted { $0.key < $1.key }) }
@@ -51,11 +69,34 @@ struct TarWriter {
             path, type: type, mode: status.permissions, uid: status.uid, gid: status.gid, size: size,
             seconds: timeFits ? UInt64(time.seconds) : 0, linkName: linkName,
             device: isNode ? status.node : DeviceNumber(major: 0, minor: 0))
+        try write(encodedMap)
+    }
+
+    /// An extended attribute, as star and most others have it; one with `=` in its name as only libarchive can. ACLs
+    /// also as text, for the readers that take no other.
+    private static func records(ofAttribute key: String, _ value: [UInt8]) -> [(key: String, value: [UInt8])] {
+        if key.contains("=") {
+            let name = key.utf8.map { byte in
+                let isPlain = byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "%") && byte != UInt8(ascii: "=")
+                return isPlain ? String(UnicodeScalar(byte)) : "%" + hexadecimal([byte]).uppercased()
+            }
+            return [("LIBARCHIVE.xattr." + name.joined(), base64(value))]
+        }
+        var records = [("SCHILY.xattr." + key, value)]
+        if let word = [PosixACL.accessKey: "access", PosixACL.defaultKey: "default"][key],
+            let acl = PosixACL(attribute: value)
+        {
+            records.append(("SCHILY.acl." + word, Array(acl.text.utf8)))
+        }
+        return records
     }
 
     /// Writes an empty file of mode 0 that says what is gone.
     func whiteout(_ path: [UInt8]) throws(SystemError) {
-        if path.count > 100 { try extendedHeader([("path", path)]) }
+        if path.count > 100 {
+            let charset = Self.isUTF8(path) ? [] : [(key: "hdrcharset", value: Array("BINARY".utf8))]
+            try extendedHeader(charset + [("path", path)])
+        }
         try plainHeader(path, type: "0", mode: 0, uid: 0, gid: 0, size: 0, seconds: 0)
     }
 

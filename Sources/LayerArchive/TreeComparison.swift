@@ -2,108 +2,154 @@ import LinuxSystem
 import StorageDriver
 import SystemPackage
 
-/// What a layer did to one path of its parent.
-public struct Change: Sendable, Hashable {
-    public enum Kind: String, Sendable {
-        case added, modified, deleted
+/// Finds what one tree changed against another, by an ordered walk of both: of all of them, or of what a driver says
+/// may differ. Both give the same.
+///
+/// A directory whose time of modification is another counts as modified, as it does for Docker. What is below a
+/// directory that is gone is not told; what is below one that is new is.
+///
+/// Hard links: the names of an inode belong together. When one of them is new or differs, or when they were not
+/// names of one inode before, all of them are told, so that each tells of the same new file.
+struct TreeComparison {
+    private var found: [TreeChange] = []
+    /// Names in the child of inodes with several links.
+    private var links: [UInt64: [Link]] = [:]
+    /// Directories that were walked in full.
+    private var walked: Set<EntryPath> = []
+
+    private struct Link {
+        let path: EntryPath
+        /// Of the same path in the parent.
+        let parentInode: UInt64?
+        let isChanged: Bool
     }
 
-    public let kind: Kind
-    /// Absolute in the layer; bytes, for it need not be UTF-8.
-    public let path: [UInt8]
+    /// - Parameters:
+    ///   - parent: nil tells all as added.
+    ///   - touched: what may differ; nil walks both trees.
+    /// - Returns: the changes in the order of a walk; the root itself, with an empty path, when anything about it
+    ///   differs.
+    static func changes(
+        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil
+    ) throws -> [TreeChange] {
+        var comparison = TreeComparison()
+        try comparison.root(parent, child)
+        if let parent, let touched {
+            var candidates = Set(touched.paths.map(EntryPath.init(bytes:)))
+            var seen = candidates
+            while !candidates.isEmpty {
+                try comparison.directory(parent, child, .root, only: candidates.inOrderOfWalk())
+                candidates = []
+                for inode in comparison.links.keys {
+                    for name in try touched.names(inode).map(EntryPath.init(bytes:))
+                    where !comparison.isKnown(name, of: inode) && seen.insert(name).inserted {
+                        candidates.insert(name)
+                    }
+                }
+            }
+        } else {
+            try comparison.directory(parent, child, .root, only: nil)
+        }
+        return comparison.result()
+    }
 
-    public init(_ kind: Kind, _ path: [UInt8]) {
-        self.kind = kind
-        self.path = path
+    private func isKnown(_ path: EntryPath, of inode: UInt64) -> Bool {
+        if links[inode]?.contains(where: { $0.path == path }) == true { return true }
+        var above = path
+        while !above.isRoot {
+            if walked.contains(above) { return true }
+            above = above.parent
+        }
+        return false
+    }
+
+    private func result() -> [TreeChange] {
+        var changes = found
+        for group in links.values {
+            let former = group.first?.parentInode
+            guard group.contains(where: { $0.isChanged || $0.parentInode != former }) else { continue }
+            changes += group.filter { !$0.isChanged }.map { TreeChange(kind: .modified, path: $0.path) }
+        }
+        changes.sort { $0.path.precedesInWalk($1.path) }
+        // Ways to candidates meet.
+        var last: EntryPath?
+        return changes.filter { change in
+            defer { last = change.path }
+            return change.path != last
+        }
+    }
+
+    private mutating func root(_ parent: FileDescriptor?, _ child: FileDescriptor) throws {
+        let new = TreeEntry(child, .itself, try child.status())
+        guard let parent else { return found.append(TreeChange(kind: .added, path: .root)) }
+        if try !new.isEqual(to: TreeEntry(parent, .itself, parent.status())) {
+            found.append(TreeChange(kind: .modified, path: .root))
+        }
+    }
+
+    /// Compares what is in a directory: `only` these paths below it, in the order of a walk, or all.
+    private mutating func directory(
+        _ parent: FileDescriptor?, _ child: FileDescriptor, _ path: EntryPath, only: ArraySlice<EntryPath>?
+    ) throws {
+        guard let only else {
+            let (old, new) = (try parent?.entries() ?? [], try child.entries())
+            var (i, j) = (0, 0)
+            while i < old.count || j < new.count {
+                let isOld = j == new.count || (i < old.count && old[i] <= new[j])
+                let isNew = i == old.count || (j < new.count && new[j] <= old[i])
+                let name = isOld ? old[i] : new[j]
+                let before = try isOld ? parent.map { TreeEntry($0, name, try $0.status(of: name)) } : nil
+                let after = try isNew ? TreeEntry(child, name, child.status(of: name)) : nil
+                try entry(before, after, path.appending(name.bytes), only: nil)
+                if isOld { i += 1 }
+                if isNew { j += 1 }
+            }
+            return
+        }
+        var rest = only
+        while let first = rest.first {
+            let below = path.isRoot ? 0 : path.bytes.count + 1
+            let name = EntryName(Array(first.bytes[below...].prefix { $0 != UInt8(ascii: "/") }))
+            let place = path.appending(name.bytes)
+            let group = rest.prefix { $0.isWithin(place) }
+            rest = rest.dropFirst(group.count)
+            let before = try parent.flatMap { try TreeEntry($0, name) }
+            try entry(before, try TreeEntry(child, name), place, only: group.drop { $0 == place })
+        }
+    }
+
+    private mutating func entry(
+        _ old: TreeEntry?, _ new: TreeEntry?, _ path: EntryPath, only: ArraySlice<EntryPath>?
+    ) throws {
+        guard let new else {
+            if old != nil { found.append(TreeChange(kind: .deleted, path: path)) }
+            return
+        }
+        let isEqual = try old.map { try new.isEqual(to: $0) } ?? false
+        if !isEqual { found.append(TreeChange(kind: old == nil ? .added : .modified, path: path)) }
+        guard new.status.kind == .directory else {
+            if new.status.linkCount > 1, links[new.status.inode]?.contains(where: { $0.path == path }) != true {
+                links[new.status.inode, default: []].append(
+                    Link(path: path, parentInode: old?.status.inode, isChanged: !isEqual))
+            }
+            return
+        }
+        var only = only
+        if only != nil, old.map(new.isSameDirectory(as:)) != true {
+            // Another directory than before: a driver says nothing about what is below it.
+            if walked.contains(path) { return }
+            walked.insert(path)
+            only = nil
+        }
+        if let only, only.isEmpty { return }
+        let after = try new.openDirectory()
+        defer { after.closeQuietly() }
+        let before = try old.flatMap { $0.status.kind == .directory ? try $0.openDirectory() : nil }
+        defer { before?.closeQuietly() }
+        try directory(before, after, path, only: only)
     }
 }
 
-/// Compares two trees by one ordered walk of both.
-///
-/// Two entries are equal when their type, mode, owner, device number, link count, times of modification, sizes, link
-/// targets and xattrs are, and, unless they are visibly the same inode in the same state (a snapshot's), their
-/// contents. A directory whose time of modification is another counts as modified, as it does for Docker.
-struct TreeComparison {
-    /// Called in the order of the walk: a directory before what is in it, names by their bytes. What is deleted
-    /// has no status any more.
-    let report: (Change.Kind, EntryPath, FileStatus?, FileDescriptor) throws -> Void
-
-    func directory(_ parent: FileDescriptor?, _ child: FileDescriptor, _ path: EntryPath) throws {
-        let old = try parent?.entries() ?? []
-        let new = try child.entries()
-        var (i, j) = (0, 0)
-        while i < old.count || j < new.count {
-            if j == new.count || (i < old.count && old[i] < new[j]) {
-                try report(.deleted, path.appending(old[i].bytes), nil, child)
-                i += 1
-            } else if i == old.count || new[j] < old[i] {
-                try added(new[j], in: child, path)
-                j += 1
-            } else if let parent {
-                try both(new[j], parent, child, path)
-                (i, j) = (i + 1, j + 1)
-            }
-        }
-    }
-
-    private func added(_ name: EntryName, in child: FileDescriptor, _ path: EntryPath) throws {
-        let status = try child.status(of: name)
-        let below = path.appending(name.bytes)
-        try report(.added, below, status, child)
-        guard status.kind == .directory else { return }
-        let directory = try child.openEntry(name, flags: directoryFlag)
-        defer { directory.closeQuietly() }
-        try self.directory(nil, directory, below)
-    }
-
-    private func both(_ name: EntryName, _ parent: FileDescriptor, _ child: FileDescriptor, _ path: EntryPath) throws {
-        let (old, new) = (try parent.status(of: name), try child.status(of: name))
-        let below = path.appending(name.bytes)
-        if try !Self.areEqual(name, parent, old, child, new) { try report(.modified, below, new, child) }
-        guard new.kind == .directory else { return }
-        let directory = try child.openEntry(name, flags: directoryFlag)
-        defer { directory.closeQuietly() }
-        guard old.kind == .directory else { return try self.directory(nil, directory, below) }
-        let before = try parent.openEntry(name, flags: directoryFlag)
-        defer { before.closeQuietly() }
-        try self.directory(before, directory, below)
-    }
-
-    static func areEqual(
-        _ name: EntryName, _ parent: FileDescriptor, _ old: FileStatus, _ child: FileDescriptor, _ new: FileStatus
-    ) throws -> Bool {
-        guard old.kind == new.kind, old.permissions == new.permissions, old.uid == new.uid, old.gid == new.gid,
-            old.node == new.node, old.modified == new.modified
-        else { return false }
-        if old.kind != .directory, old.linkCount != new.linkCount { return false }
-        if old.kind == .regular || old.kind == .symlink, old.size != new.size { return false }
-        // The kernel sets the time of change by itself at every change of anything.
-        if old.inode == new.inode, old.changed == new.changed { return true }
-        if try parent.extendedAttributes(of: name) != child.extendedAttributes(of: name) { return false }
-        switch old.kind {
-        case .symlink: return try parent.readLink(name) == child.readLink(name)
-        case .regular: return try haveEqualContents(name, parent, child)
-        default: return true
-        }
-    }
-
-    private static func haveEqualContents(
-        _ name: EntryName, _ parent: FileDescriptor, _ child: FileDescriptor
-    ) throws -> Bool {
-        let (one, other) = (try parent.openEntry(name), try child.openEntry(name))
-        defer {
-            one.closeQuietly()
-            other.closeQuietly()
-        }
-        var first = [UInt8](repeating: 0, count: 1 << 16)
-        var second = first
-        var offset: Int64 = 0
-        while true {
-            let count = try first.withUnsafeMutableBytes { try one.read(fromAbsoluteOffset: offset, into: $0) }
-            let otherCount = try second.withUnsafeMutableBytes { try other.read(fromAbsoluteOffset: offset, into: $0) }
-            if count != otherCount || first[..<count] != second[..<count] { return false }
-            if count == 0 { return true }
-            offset += Int64(count)
-        }
-    }
+extension Set<EntryPath> {
+    fileprivate func inOrderOfWalk() -> ArraySlice<EntryPath> { sorted { $0.precedesInWalk($1) }[...] }
 }

@@ -28,7 +28,7 @@ enum LayerRecords {
         for row in try Row.fetchAll(db, sql: "SELECT * FROM label") {
             labels[row["layer"], default: [:]][row["key"]] = row["value"]
         }
-        return try Row.fetchAll(db, sql: columns + " ORDER BY layer.number").map { row in
+        return try Row.fetchAll(db, sql: columns + " ORDER BY layer.createdAt, layer.number").map { row in
             try layer(row, labels: labels[row["number"]] ?? [:])
         }
     }

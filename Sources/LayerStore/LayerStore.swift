@@ -152,12 +152,7 @@ public final class LayerStore: Sendable {
             // The record goes first: what is left of the object after a kill is nobody's, and recovery removes it.
             let mark = try InFlight(layer.number, in: layout)
             try records.write("remove", name.text) { db in try LayerRecords.delete(layer.number, in: db) }
-            do throws(StorageError) {
-                try driver.remove(layer.number)
-                mark.done()
-            } catch {
-                logger.warning("layer \(name) is gone, \(driver.objectName(layer.number)) not yet: \(error)")
-            }
+            removeObject(layer.number, mark)
         }
     }
 
@@ -182,15 +177,20 @@ public final class LayerStore: Sendable {
                     mark.done()
                     return layer
                 } catch {
-                    do throws(StorageError) {
-                        try driver.remove(number)
-                        mark.done()
-                    } catch {
-                        logger.warning("\(driver.objectName(number)) could not be removed yet: \(error)")
-                    }
+                    removeObject(number, mark)
                     throw error
                 }
             }
+        }
+    }
+
+    /// Removes an object that no record names; what cannot be removed now stays marked, and recovery tries again.
+    func removeObject(_ number: LayerNumber, _ mark: InFlight) {
+        do throws(StorageError) {
+            try driver.remove(number)
+            mark.done()
+        } catch {
+            logger.warning("\(driver.objectName(number)) could not be removed yet: \(error)")
         }
     }
 

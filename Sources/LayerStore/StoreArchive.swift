@@ -3,17 +3,27 @@ import LinuxSystem
 import StorageDriver
 import SystemPackage
 
+/// What a layer's changes were read from.
+public enum DiffBasis: String, Sendable {
+    /// A tree that nobody could write meanwhile.
+    case still
+    /// A snapshot of a layer that is mounted: its state at one moment.
+    case snapshot
+    /// A layer that is mounted, of a driver that has no snapshots: what was written meanwhile may be there in part.
+    case live
+}
+
 extension LayerStore {
     /// Makes a committed layer of a tar: all of it, or nothing.
     /// - Parameter input: a tar, plain or compressed with gzip or zstd; `inputName` is what errors call it.
     public func importLayer(
         _ name: LayerName, parent: LayerName? = nil, from input: FileDescriptor, named inputName: String,
-        labels: [String: String] = [:], progress: ((UInt64) -> Void)? = nil
+        labels: [String: String] = [:], limits: ArchiveLimits = ArchiveLimits(), progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> AppliedArchive {
         var applied: AppliedArchive?
         _ = try make(name, parent: parent, limit: nil, labels: labels, "import") { layer throws(StorageError) in
             let result = try withTree(of: layer, readOnly: false, "import") { root throws(StorageError) in
-                try LayerArchive.apply(input, named: inputName, onto: root, progress: progress)
+                try LayerArchive.apply(input, named: inputName, onto: root, limits: limits, progress: progress)
             }
             try named(name) { () throws(StorageError) in try driver.commit(layer.number) }
             applied = result
@@ -22,9 +32,11 @@ extension LayerStore {
         return applied!
     }
 
-    /// Applies a tar to an active layer. A failure in the middle leaves what was applied until then.
+    /// Applies a tar to an active layer: all of it, or nothing. The layer has another number after it.
+    /// - Throws: `.failedPrecondition` when the layer is mounted or not active.
     public func apply(
-        _ name: LayerName, from input: FileDescriptor, named inputName: String, progress: ((UInt64) -> Void)? = nil
+        _ name: LayerName, from input: FileDescriptor, named inputName: String,
+        limits: ArchiveLimits = ArchiveLimits(), progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> AppliedArchive {
         try withLayer(name, "apply") { layer throws(StorageError) in
             guard layer.kind == .active else {
@@ -32,16 +44,36 @@ extension LayerStore {
                     .failedPrecondition, "apply", name.text,
                     "it is \(layer.kind == .view ? "a view" : "committed"); only an active layer can be written")
             }
-            return try withTree(of: layer, readOnly: false, "apply") { root throws(StorageError) in
-                try LayerArchive.apply(input, named: inputName, onto: root, progress: progress)
+            try requireUnmounted(layer, "apply")
+            // What programs see is the layer as it was, until one transaction puts the copy in its place.
+            let make: (LayerNumber) throws(StorageError) -> Void = { copy throws(StorageError) in
+                try self.driver.create(copy, from: layer.number, limit: layer.sizeLimit)
+            }
+            return try withCopy(of: layer, "apply", make) { copy, keep throws(StorageError) in
+                let applied = try withTree(of: copy, readOnly: false, "apply") { root throws(StorageError) in
+                    try LayerArchive.apply(input, named: inputName, onto: root, limits: limits, progress: progress)
+                }
+                let mark = try InFlight(layer.number, in: layout)
+                do throws(StorageError) {
+                    try records.write("apply", name.text) { db in
+                        try LayerRecords.delete(layer.number, in: db)
+                        try LayerRecords.insert(copy, in: db)
+                    }
+                } catch {
+                    mark.done()
+                    throw error
+                }
+                keep()
+                removeObject(layer.number, mark)
+                return applied
             }
         }
     }
 
     /// What the layer added, modified and deleted against its parent, sorted by the bytes of the paths.
-    public func changes(_ name: LayerName) throws(StorageError) -> [Change] {
-        try withTrees(of: name, "changes") { child, parent throws(StorageError) in
-            try LayerArchive.changes(from: parent, to: child)
+    public func changes(_ name: LayerName) throws(StorageError) -> (changes: [Change], basis: DiffBasis) {
+        try withTrees(of: name, "changes") { child, parent, touched, basis throws(StorageError) in
+            (try LayerArchive.changes(from: parent, to: child, touched: touched), basis)
         }
     }
 
@@ -49,29 +81,71 @@ extension LayerStore {
     public func diff(
         _ name: LayerName, to output: FileDescriptor, compression: Compression = .none,
         progress: ((UInt64) -> Void)? = nil
-    ) throws(StorageError) -> WrittenDiff {
-        try withTrees(of: name, "diff") { child, parent throws(StorageError) in
-            try LayerArchive.writeDiff(
-                from: parent, to: child, into: output, compression: compression, progress: progress)
+    ) throws(StorageError) -> (written: WrittenDiff, basis: DiffBasis) {
+        try withTrees(of: name, "diff") { child, parent, touched, basis throws(StorageError) in
+            let written = try LayerArchive.writeDiff(
+                from: parent, to: child, touched: touched, into: output, compression: compression, progress: progress)
+            return (written, basis)
         }
     }
 
-    /// Runs `body` on the tree of a layer and, where it has a parent, on the parent's.
+    /// Runs `body` on the tree of a layer, or of a snapshot of an active one, and, where it has a parent, on the
+    /// parent's and on what the driver says may differ between the two.
     private func withTrees<Result>(
         of name: LayerName, _ operation: String,
-        _ body: (FileDescriptor, FileDescriptor?) throws(StorageError) -> Result
+        _ body: (FileDescriptor, FileDescriptor?, TouchedEntries?, DiffBasis) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
         try withLayer(name, operation) { layer throws(StorageError) in
-            // A view shows its parent's tree: its changes are none, and comparing the tree with itself says so.
-            let isActive = layer.kind == .active
-            return try withTree(of: layer, readOnly: !isActive, operation) { child throws(StorageError) in
-                guard let parent = layer.parent else { return try body(child, nil) }
-                let parentLayer = try self.layer(parent)
-                return try withTree(of: parentLayer, readOnly: true, isLocked: false, operation) {
-                    tree throws(StorageError) in
-                    try body(child, tree)
-                }
+            guard layer.kind == .active else { return try withTrees(of: layer, operation, .still, body) }
+            let isMounted = try mountsInForce(of: layer).contains { !$0.isReadOnly }
+            guard let snapshots = driver as? any LiveSnapshots else {
+                return try withTrees(of: layer, operation, isMounted ? .live : .still, body)
             }
+            let make: (LayerNumber) throws(StorageError) -> Void = { copy throws(StorageError) in
+                try snapshots.snapshot(layer.number, as: copy)
+            }
+            return try withCopy(of: layer, operation, make) { copy, _ throws(StorageError) in
+                try withTrees(of: copy, operation, isMounted ? .snapshot : .still, body)
+            }
+        }
+    }
+
+    private func withTrees<Result>(
+        of layer: Layer, _ operation: String, _ basis: DiffBasis,
+        _ body: (FileDescriptor, FileDescriptor?, TouchedEntries?, DiffBasis) throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
+        try withTree(of: layer, readOnly: basis != .live, operation) { child throws(StorageError) in
+            guard let parent = layer.parent else { return try body(child, nil, nil, basis) }
+            let parentLayer = try self.layer(parent)
+            return try withTree(of: parentLayer, readOnly: true, isLocked: false, operation) {
+                tree throws(StorageError) in
+                var touched: TouchedEntries?
+                if layer.object == parentLayer.object {
+                    // A view shows its parent's own tree.
+                    touched = TouchedEntries(paths: []) { _ in [] }
+                } else if let tracking = driver as? any ChangeTracking {
+                    touched = try tracking.touched(
+                        LayerTree(layer.object, child), since: LayerTree(parentLayer.object, tree))
+                }
+                return try body(child, tree, touched, basis)
+            }
+        }
+    }
+
+    /// Runs `body` with a copy of a layer's object under a number of its own, which is removed afterwards unless
+    /// `body` has recorded it and called the function that it is given.
+    private func withCopy<Result>(
+        of layer: Layer, _ operation: String, _ make: (LayerNumber) throws(StorageError) -> Void,
+        _ body: (_ copy: Layer, _ keep: () -> Void) throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
+        try withNewNumber(operation, layer.name) { number throws(StorageError) in
+            let mark = try InFlight(number, in: layout)
+            var isKept = false
+            defer {
+                if isKept { mark.done() } else { removeObject(number, mark) }
+            }
+            try named(layer.name) { () throws(StorageError) in try make(number) }
+            return try body(layer.copied(as: number)) { isKept = true }
         }
     }
 }
@@ -81,5 +155,11 @@ extension Layer {
         Layer(
             number: number, name: name, kind: .committed, parent: parent, parentNumber: parentNumber,
             createdAt: createdAt, updatedAt: .now, labels: labels, sizeLimit: sizeLimit, diffID: diffID)
+    }
+
+    fileprivate func copied(as number: LayerNumber) -> Layer {
+        Layer(
+            number: number, name: name, kind: kind, parent: parent, parentNumber: parentNumber, createdAt: createdAt,
+            updatedAt: .now, labels: labels, sizeLimit: sizeLimit, diffID: diffID)
     }
 }

@@ -75,13 +75,19 @@ extension FileDescriptor {
     }
 
     /// Removes an entry of this directory, and all below it. Does not follow links nor leave the filesystem's tree.
-    public func removeEntry(_ name: EntryName) throws(SystemError) {
+    /// - Parameter willRemove: called with each directory before it goes, as names below the entry.
+    public func removeEntry(
+        _ name: EntryName, willRemove: ([EntryName]) -> Void = { _ in }
+    ) throws(SystemError) {
         if name.withCString({ unlinkat(rawValue, $0, 0) }) == 0 { return }
         let error = SystemError.last("unlink", name.text)
         guard error.errno == .isDirectory || error.errno == .notPermitted else { throw error }
         let directory = try openEntry(name, flags: O_DIRECTORY)
         defer { directory.closeQuietly() }
-        for entry in try directory.entries() { try directory.removeEntry(entry) }
+        for entry in try directory.entries() {
+            try directory.removeEntry(entry) { willRemove([entry] + $0) }
+        }
+        willRemove([])
         try check(name.withCString { unlinkat(rawValue, $0, AT_REMOVEDIR) }, "rmdir", name.text)
     }
 

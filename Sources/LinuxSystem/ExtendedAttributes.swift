@@ -18,7 +18,10 @@ extension FileDescriptor {
             size = try check(llistxattr(path, &names, names.count), "list xattrs", name.text)
             var attributes: ExtendedAttributes = [:]
             for key in names[..<size].split(separator: 0) {
-                let key = String(decoding: key.map { UInt8(bitPattern: $0) }, as: UTF8.self)
+                guard let key = String(validating: key.map { UInt8(bitPattern: $0) }, as: UTF8.self) else {
+                    throw SystemError(
+                        "list xattrs", name.text, .illegalByteSequence, detail: "the name of an xattr is not UTF-8")
+                }
                 var value = [UInt8](repeating: 0, count: 65536)  // XATTR_SIZE_MAX
                 let count = lgetxattr(path, key, &value, value.count)
                 attributes[key] = Array(value[..<(try check(count, "read xattr \(key)", name.text))])
@@ -33,6 +36,11 @@ extension FileDescriptor {
     ) throws(SystemError) {
         let result = entryPath(name).withCString { lsetxattr($0, key, value, value.count, 0) }
         try check(result, "set xattr \(key)", name.text)
+    }
+
+    /// Removes one extended attribute of an entry of this directory, of a symlink itself too.
+    public func removeExtendedAttribute(_ key: String, of name: EntryName) throws(SystemError) {
+        try check(entryPath(name).withCString { lremovexattr($0, key) }, "remove xattr \(key)", name.text)
     }
 
     /// A path whose last part is the entry, for calls that know no directory descriptors.

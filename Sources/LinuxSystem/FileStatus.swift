@@ -50,6 +50,8 @@ public struct FileStatus: Sendable, Equatable {
     public let allocated: UInt64
     public let modified: Timestamp
     public let changed: Timestamp
+    /// Time of birth; nil where the filesystem keeps none.
+    public let created: Timestamp?
     /// The filesystem's device.
     public let device: DeviceNumber
     /// For device nodes, the device that the node stands for.
@@ -106,6 +108,8 @@ public struct FileStatus: Sendable, Equatable {
         allocated = raw.blocks * 512
         modified = Timestamp(seconds: raw.mtime_seconds, nanoseconds: raw.mtime_nanoseconds)
         changed = Timestamp(seconds: raw.ctime_seconds, nanoseconds: raw.ctime_nanoseconds)
+        let hasBirth = raw.mask & LAM_STATX_BTIME != 0
+        created = hasBirth ? Timestamp(seconds: raw.btime_seconds, nanoseconds: raw.btime_nanoseconds) : nil
         device = DeviceNumber(major: raw.dev_major, minor: raw.dev_minor)
         node = DeviceNumber(major: raw.rdev_major, minor: raw.rdev_minor)
         mountID = raw.mount_id

@@ -18,8 +18,8 @@
 struct lam_file_status {
     uint32_t mask, mode, uid, gid, nlink;
     uint64_t attributes, inode, size, blocks, mount_id;
-    int64_t atime_seconds, mtime_seconds, ctime_seconds;
-    uint32_t atime_nanoseconds, mtime_nanoseconds, ctime_nanoseconds;
+    int64_t atime_seconds, mtime_seconds, ctime_seconds, btime_seconds;
+    uint32_t atime_nanoseconds, mtime_nanoseconds, ctime_nanoseconds, btime_nanoseconds;
     uint32_t dev_major, dev_minor, rdev_major, rdev_minor;
 };
 int lam_statx(int dirfd, const char *path, int flags, struct lam_file_status *out);
@@ -53,6 +53,7 @@ static const int LAM_O_DIRECT = 040000;
 static const int LAM_AT_EMPTY_PATH = 0x1000;
 static const int LAM_AT_SYMLINK_NOFOLLOW = 0x100;
 static const uint64_t LAM_STATX_ATTR_MOUNT_ROOT = 0x2000;
+static const uint32_t LAM_STATX_BTIME = 0x800;
 static const unsigned LAM_MOUNT_ATTR_RDONLY = 0x1;
 static const int LAM_SEEK_DATA = 3;
 static const int LAM_SEEK_HOLE = 4;

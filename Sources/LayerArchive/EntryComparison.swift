@@ -1,0 +1,88 @@
+import LinuxSystem
+import StorageDriver
+import SystemPackage
+
+/// An entry of one of two trees.
+struct TreeEntry {
+    let directory: FileDescriptor
+    let name: EntryName
+    let status: FileStatus
+
+    init(_ directory: FileDescriptor, _ name: EntryName, _ status: FileStatus) {
+        self.directory = directory
+        self.name = name
+        self.status = status
+    }
+
+    /// Nil where there is none of this name.
+    init?(_ directory: FileDescriptor, _ name: EntryName) throws(SystemError) {
+        do throws(SystemError) {
+            self.init(directory, name, try directory.status(of: name))
+        } catch {
+            if error.errno == .noSuchFileOrDirectory { return nil }
+            throw error
+        }
+    }
+
+    /// The extended attributes that belong to the layer.
+    func layerAttributes() throws(SystemError) -> ExtendedAttributes {
+        try directory.extendedAttributes(of: name).filter { isLayerAttribute($0.key) }
+    }
+
+    /// Opens it as a directory.
+    func openDirectory() throws(SystemError) -> FileDescriptor {
+        try directory.openEntry(name, flags: directoryFlag)
+    }
+
+    /// Whether both are one directory, in a layer and in the snapshot that it was made from: the kernel gives an inode
+    /// number again, but not with the same time of birth.
+    func isSameDirectory(as other: TreeEntry) -> Bool {
+        status.kind == .directory && other.status.kind == .directory && status.inode == other.status.inode
+            && status.created != nil && status.created == other.status.created
+    }
+
+    /// Whether a reader could tell them apart: by type, mode, owner, device number, link count, time of modification,
+    /// size, link target, extended attributes or contents.
+    func isEqual(to other: TreeEntry, comparingTime: Bool = true) throws -> Bool {
+        let (new, old) = (status, other.status)
+        guard old.kind == new.kind, old.permissions == new.permissions, old.uid == new.uid, old.gid == new.gid,
+            old.node == new.node, !comparingTime || old.modified == new.modified
+        else { return false }
+        if old.kind != .directory, old.linkCount != new.linkCount { return false }
+        if old.kind == .regular || old.kind == .symlink, old.size != new.size { return false }
+        // The kernel sets the time of change by itself at every change of anything: this is a snapshot's inode.
+        if old.inode == new.inode, old.changed == new.changed, old.created == new.created { return true }
+        if try layerAttributes() != other.layerAttributes() { return false }
+        switch old.kind {
+        case .symlink: return try directory.readLink(name) == other.directory.readLink(other.name)
+        case .regular: return try hasEqualContents(to: other)
+        default: return true
+        }
+    }
+
+    private func hasEqualContents(to other: TreeEntry) throws -> Bool {
+        let one = try directory.openEntry(name)
+        defer { one.closeQuietly() }
+        let another = try other.directory.openEntry(other.name)
+        defer { another.closeQuietly() }
+        var first = [UInt8](repeating: 0, count: 1 << 16)
+        var second = first
+        var offset: Int64 = 0
+        while true {
+            let count = try first.withUnsafeMutableBytes { try one.read(fromAbsoluteOffset: offset, into: $0) }
+            let otherCount = try second.withUnsafeMutableBytes {
+                try another.read(fromAbsoluteOffset: offset, into: $0)
+            }
+            if count != otherCount || first[..<count] != second[..<count] { return false }
+            if count == 0 { return true }
+            offset += Int64(count)
+        }
+    }
+}
+
+/// Whether an extended attribute is part of a layer, and not of the mechanism that holds it: notes of overlayfs,
+/// properties of btrfs, and what the kernel makes up (of `system.`, only POSIX ACLs are stored).
+func isLayerAttribute(_ key: String) -> Bool {
+    if key.hasPrefix("system.") { return key == PosixACL.accessKey || key == PosixACL.defaultKey }
+    return !key.hasPrefix("trusted.overlay.") && !key.hasPrefix("btrfs.")
+}
