@@ -65,7 +65,8 @@ let package = Package(
         .target(name: "Fixtures", dependencies: ["Lamina", "LinuxSystem", system], path: "Tests/Fixtures"),
         .testTarget(name: "UnitTests", dependencies: ["Fixtures", "Lamina", "ThinPool", system]),
         .testTarget(
-            name: "MechanismTests", dependencies: ["Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, system]),
+            name: "MechanismTests",
+            dependencies: ["CLinux", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, system]),
     ],
     swiftLanguageModes: [.v6]
 )

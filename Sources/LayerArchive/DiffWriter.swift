@@ -82,7 +82,7 @@ final class DiffWriter {
         case .regular:
             let file = try entry.directory.openEntry(entry.name)
             defer { file.closeQuietly() }
-            let map = try SparseMap(of: file, size: status.size)
+            let map = try SparseMap(of: file, size: status.size, named: "/" + path.text)
             try tar.header(path.bytes, status, xattrs: xattrs, map: map)
             for range in map?.data ?? [0..<status.size] { try copy(file, range, path) }
             try tar.pad(after: map?.stored ?? status.size)
@@ -95,7 +95,7 @@ final class DiffWriter {
         while position < range.upperBound {
             let length = min(range.upperBound - position, UInt64(buffer.count))
             let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<Int(length)])
-            let count = try file.read(fromAbsoluteOffset: Int64(position), into: piece)
+            let count = try file.readPiece(at: position, into: piece, of: "/" + path.text)
             if count == 0 {
                 throw StorageError(.aborted, "diff", "/" + path.text, "it became shorter while it was read")
             }

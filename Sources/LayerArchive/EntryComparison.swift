@@ -67,22 +67,24 @@ struct TreeEntry {
         defer { another.closeQuietly() }
         var first = [UInt8](repeating: 0, count: 1 << 16)
         var second = first
-        var offset: Int64 = 0
+        var offset: UInt64 = 0
         while true {
-            let count = try first.withUnsafeMutableBytes { try one.read(fromAbsoluteOffset: offset, into: $0) }
+            let count = try first.withUnsafeMutableBytes { try one.readPiece(at: offset, into: $0, of: name.text) }
             let otherCount = try second.withUnsafeMutableBytes {
-                try another.read(fromAbsoluteOffset: offset, into: $0)
+                try another.readPiece(at: offset, into: $0, of: name.text)
             }
             if count != otherCount || first[..<count] != second[..<count] { return false }
             if count == 0 { return true }
-            offset += Int64(count)
+            offset += UInt64(count)
         }
     }
 }
 
 /// Whether an extended attribute is part of a layer, and not of the mechanism that holds it: notes of overlayfs,
-/// properties of btrfs, and what the kernel makes up (of `system.`, only POSIX ACLs are stored).
+/// properties of btrfs, xfs's second form of ACLs, and what the kernel makes up (of `system.`, only POSIX ACLs are
+/// stored).
 func isLayerAttribute(_ key: String) -> Bool {
+    if key.hasPrefix("trusted.SGI_ACL_") { return false }
     if key.hasPrefix("system.") { return key == PosixACL.accessKey || key == PosixACL.defaultKey }
     return !key.hasPrefix("trusted.overlay.") && !key.hasPrefix("btrfs.")
 }

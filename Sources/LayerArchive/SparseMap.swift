@@ -14,7 +14,7 @@ struct SparseMap: Equatable {
     static let worthwhile: UInt64 = 1 << 20
 
     /// - Returns: nil for a file that is written as it is.
-    init?(of file: FileDescriptor, size: UInt64) throws {
+    init?(of file: FileDescriptor, size: UInt64, named name: String) throws(SystemError) {
         guard size >= Self.worthwhile else { return nil }
         var data: [Range<UInt64>] = []
         let granule = UInt64(Self.granule)
@@ -27,7 +27,7 @@ struct SparseMap: Equatable {
             while position < range.upperBound {
                 let wanted = min(buffer.count, Int(size - position))
                 let piece = UnsafeMutableRawBufferPointer(rebasing: buffer[..<wanted])
-                let count = try file.read(fromAbsoluteOffset: Int64(position), into: piece)
+                let count = try file.readPiece(at: position, into: piece, of: name)
                 // It became shorter: copying it finds that too.
                 if count == 0 { return nil }
                 for offset in stride(from: 0, to: count, by: Self.granule) {

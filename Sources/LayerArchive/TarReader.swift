@@ -71,8 +71,7 @@ final class TarReader {
             uid: UInt32(truncatingIfNeeded: archive_entry_uid(entry)),
             gid: UInt32(truncatingIfNeeded: archive_entry_gid(entry)),
             size: UInt64(max(0, archive_entry_size(entry))),
-            modified: .init(
-                seconds: Int64(archive_entry_mtime(entry)), nanoseconds: UInt32(archive_entry_mtime_nsec(entry))),
+            modified: modified(of: entry),
             device: DeviceNumber(
                 major: UInt32(truncatingIfNeeded: archive_entry_rdevmajor(entry)),
                 minor: UInt32(truncatingIfNeeded: archive_entry_rdevminor(entry))),
@@ -92,6 +91,14 @@ final class TarReader {
             guard result == ARCHIVE_OK else { throw failure() }
             if count > 0 { try body(UInt64(offset), UnsafeRawBufferPointer(start: base, count: count)) }
         }
+    }
+
+    /// libarchive takes the fraction of a time before 1970 as if it counted forward.
+    private func modified(of entry: OpaquePointer) -> FileStatus.Timestamp {
+        let (seconds, fraction) = (Int64(archive_entry_mtime(entry)), UInt32(archive_entry_mtime_nsec(entry)))
+        return seconds < 0 && fraction > 0
+            ? .init(seconds: seconds - 1, nanoseconds: 1_000_000_000 - fraction)
+            : .init(seconds: seconds, nanoseconds: fraction)
     }
 
     private func kind(of entry: OpaquePointer) -> FileStatus.Kind {

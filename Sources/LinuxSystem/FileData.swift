@@ -35,3 +35,17 @@ public func dataRanges(of file: FileDescriptor, size: UInt64) throws(SystemError
     }
     return ranges
 }
+
+extension FileDescriptor {
+    /// Reads a piece at an offset; fewer bytes than asked for may come.
+    /// - Returns: how many; 0 at the end.
+    public func readPiece(
+        at offset: UInt64, into buffer: UnsafeMutableRawBufferPointer, of object: String
+    ) throws(SystemError) -> Int {
+        while true {
+            let count = Glibc.pread(rawValue, buffer.baseAddress, buffer.count, off_t(offset))
+            if count == -1, Errno.current == .interrupted { continue }
+            return try check(count, "read", object)
+        }
+    }
+}

@@ -79,6 +79,8 @@ public func attempt<Result>(
         throw error
     } catch let error as SystemError {
         throw StorageError(error, operation, object, hint: hint)
+    } catch let errno as Errno {
+        throw StorageError(SystemError(operation, object, errno), operation, object, hint: hint)
     } catch {
         throw StorageError(.internal, operation, object, "\(error)")
     }
