@@ -1,3 +1,4 @@
+import Glibc
 import LinuxSystem
 import StorageDriver
 import SystemPackage
@@ -65,18 +66,27 @@ struct TreeEntry {
         defer { one.closeQuietly() }
         let another = try other.directory.openEntry(other.name)
         defer { another.closeQuietly() }
-        var first = [UInt8](repeating: 0, count: 1 << 16)
-        var second = first
-        var offset: UInt64 = 0
-        while true {
-            let count = try first.withUnsafeMutableBytes { try one.readPiece(at: offset, into: $0, of: name.text) }
-            let otherCount = try second.withUnsafeMutableBytes {
-                try another.readPiece(at: offset, into: $0, of: name.text)
+        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
+        defer { buffer.deallocate() }
+        let half = buffer.count / 2
+        let ranges = try dataRanges(of: one, size: status.size)
+        let otherRanges = try dataRanges(of: another, size: status.size)
+        // What is a hole in both need not be read.
+        for range in ranges + (ranges == otherRanges ? [] : otherRanges) {
+            var position = range.lowerBound
+            while position < range.upperBound {
+                let length = Int(min(UInt64(half), range.upperBound - position))
+                let first = UnsafeMutableRawBufferPointer(rebasing: buffer[..<length])
+                let count = try one.readPiece(at: position, into: first, of: name.text)
+                let second = UnsafeMutableRawBufferPointer(rebasing: buffer[half..<half + count])
+                if try count == 0 || another.readPiece(at: position, into: second, of: name.text) != count {
+                    return false
+                }
+                if memcmp(first.baseAddress!, second.baseAddress!, count) != 0 { return false }
+                position += UInt64(count)
             }
-            if count != otherCount || first[..<count] != second[..<count] { return false }
-            if count == 0 { return true }
-            offset += UInt64(count)
         }
+        return true
     }
 }
 
