@@ -23,8 +23,8 @@ final class ArchiveApplier {
     private var directoryTimes: [EntryPath: FileStatus.Timestamp] = [:]
     /// So many are kept in memory; then they are set, and read again when something more is put into a directory.
     private static let mostDirectoryTimes = 50_000
-    /// The directory whose default ACL was looked for last, and whether it has one.
-    private var inheritance: (path: EntryPath, isThere: Bool)?
+    /// What the directory that was used last gives to new entries.
+    private var inheritance: (path: EntryPath, givesACL: Bool, givesGroup: Bool)?
     private var fileBytes: UInt64 = 0
 
     init(_ reader: TarReader, onto root: FileDescriptor, named name: String, limits: ArchiveLimits) {
@@ -110,36 +110,52 @@ final class ArchiveApplier {
         if path.name.starts(with: Whiteout.prefix), entry.hardLink == nil { return try whiteOut(path) }
         let parent = try parentDirectory(of: path, entry)
         let leaf = EntryName(path.name)
-        let existing = try TreeEntry(parent, leaf)
         made?.insert(path.hashValue)
         if let target = entry.hardLink {
-            return try link(leaf, path, in: parent, to: try EntryPath(target, in: name), replacing: existing)
+            return try link(leaf, path, in: parent, to: try EntryPath(target, in: name))
         }
-        if entry.kind == .directory, existing?.status.kind == .directory {
+        if try make(entry, leaf, path, in: parent) { return }
+        // It is there already.
+        if entry.kind == .directory, try parent.status(of: leaf).kind == .directory {
             try replaceAttributes(of: leaf, in: parent, with: entry)
             return directoryDone(path, entry)
         }
-        if existing != nil { try removeEntry(leaf, path, parent) }
-        try make(entry, leaf, path, in: parent)
+        try removeEntry(leaf, path, parent)
+        _ = try make(entry, leaf, path, in: parent)
     }
 
-    private func make(_ entry: TarEntry, _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor) throws {
-        switch entry.kind {
-        case .directory: try parent.makeDirectory(leaf, permissions: 0o700)
-        case .regular:
-            let file = try parent.openEntry(leaf, .writeOnly, flags: O_CREAT | O_EXCL, permissions: 0o600)
-            defer { file.closeQuietly() }
-            try writeData(of: entry, to: file, path)
-        case .symlink: try parent.makeSymlink(leaf, to: entry.symlink)
-        case .characterDevice, .blockDevice, .fifo: try parent.makeNode(leaf, entry.kind, entry.device)
-        case .socket:
-            warnings.append("\(path.text): sockets are not kept")
-            return
+    /// - Returns: false when there is an entry of this name.
+    private func make(_ entry: TarEntry, _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor) throws -> Bool
+    {
+        do {
+            switch entry.kind {
+            case .directory: try parent.makeDirectory(leaf, permissions: 0o700)
+            case .regular:
+                let file = try parent.openEntry(leaf, .writeOnly, flags: O_CREAT | O_EXCL, permissions: 0o600)
+                defer { file.closeQuietly() }
+                try writeData(of: entry, to: file, path)
+            case .symlink: try parent.makeSymlink(leaf, to: entry.symlink)
+            case .characterDevice, .blockDevice, .fifo: try parent.makeNode(leaf, entry.kind, entry.device)
+            case .socket:
+                warnings.append("\(path.text): sockets are not kept")
+                return true
+            }
+        } catch let error as SystemError where error.errno == .fileExists {
+            return false
         }
-        try dropInherited(of: leaf, path, in: parent)
+        try noteInheritance(path.parent, parent)
+        if inheritance?.givesACL == true { try dropInherited(of: leaf, in: parent) }
+        // New entries are root's, but for the group that their directory gives.
+        if entry.uid != 0 || entry.gid != 0 || inheritance?.givesGroup == true {
+            try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)
+        }
         try setAttributes(entry, leaf, in: parent)
-        if entry.kind == .directory { return directoryDone(path, entry) }
-        try parent.setModified(entry.modified, of: leaf)
+        if entry.kind == .directory {
+            directoryDone(path, entry)
+        } else {
+            try parent.setModified(entry.modified, of: leaf)
+        }
+        return true
     }
 
     private func directoryDone(_ path: EntryPath, _ entry: TarEntry) {
@@ -147,7 +163,9 @@ final class ArchiveApplier {
         if inheritance?.path == path { inheritance = nil }
     }
 
-    private func writeData(of entry: TarEntry, to file: FileDescriptor, _ path: EntryPath) throws {
+    private func writeData(
+        of entry: TarEntry, to file: FileDescriptor, _ path: EntryPath
+    ) throws {
         var end: UInt64 = 0
         try reader.readData { offset, bytes throws(StorageError) in
             do throws(SystemError) {
@@ -182,7 +200,6 @@ final class ArchiveApplier {
     private static let block = 4096
 
     private func setAttributes(_ entry: TarEntry, _ leaf: EntryName, in parent: FileDescriptor) throws {
-        try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)
         if entry.kind != .symlink { try parent.setPermissions(entry.permissions, of: leaf) }
         for (key, value) in entry.xattrs.sorted(by: { $0.key < $1.key }) where isLayerAttribute(key) {
             do throws(SystemError) {
@@ -204,19 +221,18 @@ final class ArchiveApplier {
         where isLayerAttribute(key) && entry.xattrs[key] == nil && key != Self.labelKey {
             try parent.removeExtendedAttribute(key, of: leaf)
         }
+        try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)
         try setAttributes(entry, leaf, in: parent)
     }
 
+    private func noteInheritance(_ path: EntryPath, _ directory: FileDescriptor) throws {
+        if inheritance?.path == path { return }
+        let givesACL = try directory.extendedAttributes(of: .itself)[PosixACL.defaultKey] != nil
+        inheritance = (path, givesACL, try directory.status().permissions & 0o2000 != 0)
+    }
+
     /// Takes away the ACLs that a new entry got from the default ACL of its directory.
-    private func dropInherited(
-        of leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor
-    ) throws {
-        let directory = path.parent
-        if inheritance?.path != directory {
-            let isThere = try parent.extendedAttributes(of: .itself)[PosixACL.defaultKey] != nil
-            inheritance = (directory, isThere)
-        }
-        guard inheritance?.isThere == true else { return }
+    private func dropInherited(of leaf: EntryName, in parent: FileDescriptor) throws {
         for key in try parent.extendedAttributes(of: leaf).keys
         where key == PosixACL.accessKey || key == PosixACL.defaultKey {
             try parent.removeExtendedAttribute(key, of: leaf)
@@ -224,8 +240,7 @@ final class ArchiveApplier {
     }
 
     private func link(
-        _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor, to target: EntryPath,
-        replacing existing: TreeEntry?
+        _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor, to target: EntryPath
     ) throws {
         let directory = try directories.open(target.parent)
         defer { directory.closeQuietly() }
@@ -235,7 +250,7 @@ final class ArchiveApplier {
                 .invalidArgument, "apply", name,
                 "member \"\(path.text)\" is a hard link to \"\(target.text)\", which is not a file of the layer")
         }
-        if let existing {
+        if let existing = try TreeEntry(parent, leaf) {
             if existing.status.inode == status.inode { return }
             try removeEntry(leaf, path, parent)
         }
@@ -306,7 +321,8 @@ final class ArchiveApplier {
             try removeEntry(leaf, parent, above)
         }
         try above.makeDirectory(leaf, permissions: 0o700)
-        try dropInherited(of: leaf, parent, in: above)
+        try noteInheritance(parent.parent, above)
+        if inheritance?.givesACL == true { try dropInherited(of: leaf, in: above) }
         try above.setOwner(of: leaf, uid: 0, gid: 0)
         try above.setPermissions(0o755, of: leaf)
         made?.insert(parent.hashValue)

@@ -18,7 +18,7 @@ struct CorruptStream: Error {
     let reason: String
 }
 
-/// A tar as a stream of plain bytes: unpacks what is packed, and hashes all that goes by.
+/// A tar as a stream of plain bytes: unpacks what is packed, and hashes all that goes by. Used by one thread at a time.
 final class ArchiveInput {
     /// Bytes read of the input so far, as they are there.
     private(set) var consumed: UInt64 = 0
@@ -28,25 +28,26 @@ final class ArchiveInput {
     private let source: FileDescriptor
     private let name: String
     private let limits: ArchiveLimits
-    private let progress: ((UInt64) -> Void)?
+    private let cancellation: FileDescriptor
     private let hash = SHA256()
     private var decompressor: Decompressor?
     private let packed = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
-    private let plain = UnsafeMutableRawBufferPointer.allocate(byteCount: 1 << 18, alignment: 16)
+    /// What was read and not yet given on: part of `packed`.
     private var pending = UnsafeRawBufferPointer(start: nil, count: 0)
     private var isAtEnd = false
 
+    /// - Parameter cancellation: when this can be read, waiting for input ends with an error.
     /// - Throws: `.invalidArgument` for an input without a byte.
     init(
-        _ source: FileDescriptor, named name: String, limits: ArchiveLimits, progress: ((UInt64) -> Void)?
+        _ source: FileDescriptor, named name: String, limits: ArchiveLimits, cancellation: FileDescriptor
     ) throws(StorageError) {
         self.source = source
         self.name = name
         self.limits = limits
-        self.progress = progress
+        self.cancellation = cancellation
         // Magic numbers have up to four bytes, and a pipe may give one at a time.
         var count = 0
-        while count < 4, !isAtEnd { count += try fill(from: count) }
+        while count < 4, !isAtEnd { count += try read(into: .init(rebasing: packed[count...])) }
         if count == 0 { throw StorageError(.invalidArgument, "read", name, "it is empty") }
         pending = UnsafeRawBufferPointer(rebasing: packed[..<count])
         switch Compression(magic: pending) {
@@ -56,60 +57,66 @@ final class ArchiveInput {
         }
     }
 
-    deinit {
-        packed.deallocate()
-        plain.deallocate()
-    }
+    deinit { packed.deallocate() }
 
-    /// The next plain bytes, valid until the next call; empty at the end.
-    func next() throws(StorageError) -> UnsafeRawBufferPointer {
-        while true {
-            if pending.isEmpty, !isAtEnd {
-                let count = try fill(from: 0)
-                pending = UnsafeRawBufferPointer(rebasing: packed[..<count])
-            }
-            let piece: UnsafeRawBufferPointer
+    /// Fills a buffer with the next plain bytes.
+    /// - Returns: how many; fewer than the buffer takes only at the end.
+    func fill(_ buffer: UnsafeMutableRawBufferPointer) throws(StorageError) -> Int {
+        var filled = 0
+        while filled < buffer.count {
+            let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
             if let decompressor {
-                piece = try unpack(decompressor)
-                if piece.isEmpty {
-                    if !isAtEnd || !pending.isEmpty { continue }
-                    if !decompressor.isComplete { throw corrupt("the compressed stream ends too early") }
+                if pending.isEmpty, !isAtEnd {
+                    pending = UnsafeRawBufferPointer(rebasing: packed[..<(try read(into: packed))])
                 }
+                let count = try unpack(decompressor, into: rest)
+                filled += count
+                if count == 0, isAtEnd, pending.isEmpty {
+                    if !decompressor.isComplete { throw corrupt("the compressed stream ends too early") }
+                    break
+                }
+            } else if pending.isEmpty {
+                if isAtEnd { break }
+                filled += try read(into: rest)
             } else {
-                piece = pending
-                pending = UnsafeRawBufferPointer(start: nil, count: 0)
-                if piece.isEmpty, !isAtEnd { continue }
+                let count = min(pending.count, rest.count)
+                rest.copyMemory(from: UnsafeRawBufferPointer(rebasing: pending[..<count]))
+                pending = UnsafeRawBufferPointer(rebasing: pending[count...])
+                filled += count
             }
-            hash.update(piece)
-            produced += UInt64(piece.count)
-            try ArchiveLimits.check(
-                produced, limits.bytes, "--max-bytes", "bytes of the uncompressed tar so far", in: name)
-            if produced > ArchiveLimits.ratioFloor, consumed > 0 {
-                try ArchiveLimits.check(
-                    produced / consumed, limits.ratio, "--max-ratio", "uncompressed bytes for one compressed", in: name)
-            }
-            return piece
         }
+        hash.update(UnsafeRawBufferPointer(rebasing: buffer[..<filled]))
+        produced += UInt64(filled)
+        try ArchiveLimits.check(
+            produced, limits.bytes, "--max-bytes", "bytes of the uncompressed tar so far", in: name)
+        if produced > ArchiveLimits.ratioFloor {
+            try ArchiveLimits.check(
+                produced / consumed, limits.ratio, "--max-ratio", "uncompressed bytes for one compressed", in: name)
+        }
+        return filled
     }
 
-    /// Reads what is left to the end, and gives the digest of the plain stream.
-    func finish() throws(StorageError) -> String {
-        while try !next().isEmpty {}
-        return hash.finish()
-    }
+    /// The digest of the plain stream, once all of it has been given.
+    func digest() -> String { hash.finish() }
 
-    private func unpack(_ decompressor: Decompressor) throws(StorageError) -> UnsafeRawBufferPointer {
+    private func unpack(
+        _ decompressor: Decompressor, into buffer: UnsafeMutableRawBufferPointer
+    ) throws(StorageError) -> Int {
         do {
-            let count = try decompressor.run(&pending, into: plain)
-            return UnsafeRawBufferPointer(rebasing: plain[..<count])
+            return try decompressor.run(&pending, into: buffer)
         } catch {
             throw corrupt((error as? CorruptStream)?.reason ?? "\(error)")
         }
     }
 
-    private func fill(from offset: Int) throws(StorageError) -> Int {
+    private func read(into buffer: UnsafeMutableRawBufferPointer) throws(StorageError) -> Int {
         while true {
-            let count = Glibc.read(source.rawValue, packed.baseAddress! + offset, packed.count - offset)
+            var waits = [source, cancellation].map { pollfd(fd: $0.rawValue, events: Int16(POLLIN), revents: 0) }
+            var count = Int(poll(&waits, 2, -1))
+            if count > 0, waits[1].revents != 0 {
+                throw StorageError(.aborted, "read", name, "it is not needed any more")
+            }
+            if count > 0 { count = Glibc.read(source.rawValue, buffer.baseAddress, buffer.count) }
             if count == -1 {
                 let error = SystemError.last("read", name)
                 if error.errno == .interrupted { continue }
@@ -117,7 +124,6 @@ final class ArchiveInput {
             }
             if count == 0 { isAtEnd = true }
             consumed += UInt64(count)
-            progress?(consumed)
             return count
         }
     }

@@ -38,12 +38,12 @@ public enum LayerArchive {
         _ input: FileDescriptor, named name: String, onto root: FileDescriptor, limits: ArchiveLimits = ArchiveLimits(),
         progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> AppliedArchive {
-        let stream = try ArchiveInput(input, named: name, limits: limits, progress: progress)
+        let stream = try ReadAhead(input, named: name, limits: limits, progress: progress)
         let applier = ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name, limits: limits)
         try applier.run()
         let diffID = try stream.finish()
         return AppliedArchive(
-            diffID: diffID, bytes: stream.produced, entries: Int(applier.entries), warnings: applier.warnings)
+            diffID: diffID, bytes: stream.taken, entries: Int(applier.entries), warnings: applier.warnings)
     }
 
     /// What the tree `child` added, modified and deleted against its parent, sorted by the bytes of the paths; without

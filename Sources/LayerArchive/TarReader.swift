@@ -27,12 +27,12 @@ final class TarReader {
 
     /// What libarchive's callback reaches through its pointer.
     private final class Source {
-        let input: ArchiveInput
+        let input: ReadAhead
         var error: StorageError?
-        init(_ input: ArchiveInput) { self.input = input }
+        init(_ input: ReadAhead) { self.input = input }
     }
 
-    init(_ input: ArchiveInput, named name: String) throws(StorageError) {
+    init(_ input: ReadAhead, named name: String) throws(StorageError) {
         archive = archive_read_new()
         source = Source(input)
         self.name = name
