@@ -119,3 +119,8 @@ int lam_xfs_grow(int fd, uint64_t blocks) {
     } arguments = {.newblocks = blocks, .imaxpct = 25};
     return ioctl(fd, _IOW('X', 110, __typeof__(arguments)), &arguments);
 }
+
+int lam_futimens_modified(int fd, int64_t seconds, uint32_t nanoseconds) {
+    struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
+    return futimens(fd, times);
+}

@@ -16,6 +16,7 @@ final class ArchiveApplier {
     private let name: String
     private let limits: ArchiveLimits
     private let directories: DirectoryCache
+    private let files: FileWriter
     /// What this tar itself has put, which an opaque whiteout of the same tar does not take away: hashes of paths,
     /// by a key of this process, for the paths of a million members would not fit. Nil when there was nothing before.
     private var made: Set<Int>?
@@ -27,12 +28,15 @@ final class ArchiveApplier {
     private var inheritance: (path: EntryPath, givesACL: Bool, givesGroup: Bool)?
     private var fileBytes: UInt64 = 0
 
-    init(_ reader: TarReader, onto root: FileDescriptor, named name: String, limits: ArchiveLimits) {
+    init(
+        _ reader: TarReader, onto root: FileDescriptor, named name: String, limits: ArchiveLimits
+    ) throws(StorageError) {
         self.reader = reader
         self.root = root
         self.name = name
         self.limits = limits
         directories = DirectoryCache(root)
+        files = try FileWriter(named: name)
     }
 
     func run() throws(StorageError) {
@@ -44,6 +48,7 @@ final class ArchiveApplier {
             try enforceLimits(entry, path)
             try naming(path) { try self.apply(entry, path) }
         }
+        warnings += try files.drain()
         try setDirectoryTimes()
     }
 
@@ -127,28 +132,37 @@ final class ArchiveApplier {
     /// - Returns: false when there is an entry of this name.
     private func make(_ entry: TarEntry, _ leaf: EntryName, _ path: EntryPath, in parent: FileDescriptor) throws -> Bool
     {
-        do {
+        var file: FileDescriptor?
+        do throws(SystemError) {
             switch entry.kind {
             case .directory: try parent.makeDirectory(leaf, permissions: 0o700)
             case .regular:
-                let file = try parent.openEntry(leaf, .writeOnly, flags: O_CREAT | O_EXCL, permissions: 0o600)
-                defer { file.closeQuietly() }
-                try writeData(of: entry, to: file, path)
+                file = try parent.openEntry(leaf, .writeOnly, flags: O_CREAT | O_EXCL, permissions: 0o600)
             case .symlink: try parent.makeSymlink(leaf, to: entry.symlink)
             case .characterDevice, .blockDevice, .fifo: try parent.makeNode(leaf, entry.kind, entry.device)
             case .socket:
                 warnings.append("\(path.text): sockets are not kept")
                 return true
             }
-        } catch let error as SystemError where error.errno == .fileExists {
-            return false
+        } catch {
+            if error.errno == .fileExists { return false }
+            throw error
         }
-        try noteInheritance(path.parent, parent)
-        if inheritance?.givesACL == true { try dropInherited(of: leaf, in: parent) }
+        do {
+            try noteInheritance(path.parent, parent)
+            if inheritance?.givesACL == true { try dropInherited(of: leaf, in: parent) }
+        } catch {
+            file?.closeQuietly()
+            throw error
+        }
         // New entries are root's, but for the group that their directory gives.
-        if entry.uid != 0 || entry.gid != 0 || inheritance?.givesGroup == true {
-            try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)
+        let isRoots = entry.uid == 0 && entry.gid == 0 && inheritance?.givesGroup == false
+        if let file {
+            defer { files.finish(file, .init(path: path, owner: isRoots ? nil : (entry.uid, entry.gid), entry: entry)) }
+            try reader.readData { offset, bytes in self.files.write(bytes, at: offset, to: file, path) }
+            return true
         }
+        if !isRoots { try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid) }
         try setAttributes(entry, leaf, in: parent)
         if entry.kind == .directory {
             directoryDone(path, entry)
@@ -163,62 +177,23 @@ final class ArchiveApplier {
         if inheritance?.path == path { inheritance = nil }
     }
 
-    private func writeData(
-        of entry: TarEntry, to file: FileDescriptor, _ path: EntryPath
-    ) throws {
-        var end: UInt64 = 0
-        try reader.readData { offset, bytes throws(StorageError) in
-            do throws(SystemError) {
-                var position = 0
-                while position < bytes.count {
-                    // Up to the next border of a block, so that blocks of zeros become holes.
-                    let border = Self.block - Int((offset + UInt64(position)) % UInt64(Self.block))
-                    let length = min(bytes.count - position, border)
-                    let piece = UnsafeRawBufferPointer(rebasing: bytes[position..<position + length])
-                    if !piece.isAllZero {
-                        let start = position
-                        position += length
-                        while position < bytes.count, bytes[position] != 0 {
-                            position = min(bytes.count, position + Self.block)
-                        }
-                        let run = UnsafeRawBufferPointer(rebasing: bytes[start..<position])
-                        try file.writeFully(run, at: offset + UInt64(start), to: path.text)
-                        end = offset + UInt64(position)
-                    } else {
-                        position += length
-                    }
-                }
-            } catch {
-                throw StorageError(error, "apply", self.name)
-            }
-        }
-        // What is left is a hole.
-        if end < entry.size { try check(ftruncate(file.rawValue, off_t(entry.size)), "truncate", path.text) }
-    }
-
-    /// Zeros of this many bytes, aligned, are not written: the block size of the filesystems layers are on.
-    private static let block = 4096
-
     private func setAttributes(_ entry: TarEntry, _ leaf: EntryName, in parent: FileDescriptor) throws {
         if entry.kind != .symlink { try parent.setPermissions(entry.permissions, of: leaf) }
-        for (key, value) in entry.xattrs.sorted(by: { $0.key < $1.key }) where isLayerAttribute(key) {
+        for (key, value) in entry.layerAttributes {
             do throws(SystemError) {
                 try parent.setExtendedAttribute(key, value, of: leaf)
             } catch {
-                guard key == Self.labelKey, error.errno == .notSupported else { throw error }
+                guard key == selinuxLabel, error.errno == .notSupported else { throw error }
                 warnings.append("\(leaf.text): \(key) is not supported here")
             }
         }
     }
 
-    /// SELinux's label, which the kernel gives by itself and a host without SELinux cannot set.
-    private static let labelKey = "security.selinux"
-
     /// Gives a directory that a lower layer has what the tar says, and takes away what it does not.
     private func replaceAttributes(of leaf: EntryName, in parent: FileDescriptor, with entry: TarEntry) throws {
         let existing = try parent.extendedAttributes(of: leaf)
         for key in existing.keys.sorted()
-        where isLayerAttribute(key) && entry.xattrs[key] == nil && key != Self.labelKey {
+        where isLayerAttribute(key) && entry.xattrs[key] == nil && key != selinuxLabel {
             try parent.removeExtendedAttribute(key, of: leaf)
         }
         try parent.setOwner(of: leaf, uid: entry.uid, gid: entry.gid)

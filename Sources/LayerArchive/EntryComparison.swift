@@ -98,3 +98,6 @@ func isLayerAttribute(_ key: String) -> Bool {
     if key.hasPrefix("system.") { return key == PosixACL.accessKey || key == PosixACL.defaultKey }
     return !key.hasPrefix("trusted.overlay.") && !key.hasPrefix("btrfs.")
 }
+
+/// SELinux's label, which the kernel gives by itself and a host without SELinux cannot set.
+let selinuxLabel = "security.selinux"

@@ -39,7 +39,7 @@ public enum LayerArchive {
         progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> AppliedArchive {
         let stream = try ReadAhead(input, named: name, limits: limits, progress: progress)
-        let applier = ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name, limits: limits)
+        let applier = try ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name, limits: limits)
         try applier.run()
         let diffID = try stream.finish()
         return AppliedArchive(

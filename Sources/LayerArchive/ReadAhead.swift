@@ -10,10 +10,9 @@ final class ReadAhead {
     /// Bytes of the plain tar taken so far.
     private(set) var taken: UInt64 = 0
 
-    private let ring: Ring
+    private let producer: Producer
     private let thread: pthread_t
     private let progress: ((UInt64) -> Void)?
-    private var position = 0
     private var hasPiece = false
     private var isAtEnd = false
 
@@ -21,74 +20,60 @@ final class ReadAhead {
     init(
         _ source: FileDescriptor, named name: String, limits: ArchiveLimits, progress: ((UInt64) -> Void)?
     ) throws(StorageError) {
-        let ring = try Ring(source, named: name, limits: limits)
-        var thread = pthread_t()
-        let code = pthread_create(
-            &thread, nil,
-            { context in
-                Unmanaged<Ring>.fromOpaque(context!).takeRetainedValue().produce()
-                return nil
-            }, Unmanaged.passRetained(ring).toOpaque())
-        if code != 0 {
-            Unmanaged.passUnretained(ring).release()
-            throw StorageError(SystemError("start thread", name, Errno(rawValue: code)), "read", name)
+        let producer = try Producer(source, named: name, limits: limits)
+        do throws(Errno) {
+            thread = try startThread { producer.run() }
+        } catch {
+            throw StorageError(SystemError("start thread", name, error), "read", name)
         }
-        self.ring = ring
-        self.thread = thread
+        self.producer = producer
         self.progress = progress
     }
 
     deinit {
-        ring.cancel()
+        producer.cancel()
         pthread_join(thread, nil)
     }
 
     /// The next plain bytes, valid until the next call; empty at the end.
     func next() throws(StorageError) -> UnsafeRawBufferPointer {
         if isAtEnd { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        if hasPiece {
-            ring.giveBack()
-            position += 1
-        }
-        let slot = ring.take(position)
+        if hasPiece { producer.ring.emptied() }
+        let piece = producer.ring.slotToEmpty()
         hasPiece = true
-        progress?(slot.consumed)
-        if let error = slot.error {
+        progress?(piece.pointee.consumed)
+        if let error = piece.pointee.error {
             isAtEnd = true
             throw error
         }
-        isAtEnd = slot.bytes.isEmpty
-        taken += UInt64(slot.bytes.count)
-        return slot.bytes
+        let bytes = UnsafeRawBufferPointer(rebasing: piece.pointee.buffer[..<piece.pointee.count])
+        isAtEnd = bytes.isEmpty
+        taken += UInt64(bytes.count)
+        return bytes
     }
 
     /// Takes what is left to the end, and gives the digest of the plain stream.
     func finish() throws(StorageError) -> String {
         while try !next().isEmpty {}
-        return ring.input.digest()
+        return producer.input.digest()
     }
 }
 
-/// Buffers that go round between the thread that fills them and the one that empties them. Each is one side's alone:
-/// the semaphores hand them over, in order; `input` is the filling side's until an empty piece or an error has come.
-private final class Ring: @unchecked Sendable {
-    struct Slot {
-        let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: Ring.pieceSize, alignment: 4096)
+/// The thread's side. `input` is the thread's alone until an empty piece or an error has come.
+private final class Producer: @unchecked Sendable {
+    struct Piece {
+        let buffer: UnsafeMutableRawBufferPointer
         var count = 0
         var consumed: UInt64 = 0
         var error: StorageError?
-        var bytes: UnsafeRawBufferPointer { UnsafeRawBufferPointer(rebasing: buffer[..<count]) }
     }
 
-    /// 8 MiB in all: what a filesystem that pauses to write is bridged with.
-    static let pieceSize = 1 << 20
-    private static let pieces = 8
-
     let input: ArchiveInput
-    private let slots = UnsafeMutablePointer<Slot>.allocate(capacity: pieces)
-    private let free = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-    private let full = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
-    /// Its closed writing end wakes a thread that waits for input.
+    let ring: Ring<Piece>
+    /// All pieces together: 8 MiB, what bridges a filesystem that pauses to write.
+    private let memory = UnsafeMutableRawBufferPointer.allocate(byteCount: 8 << 20, alignment: 4096)
+    private static let pieceSize = 1 << 20
+    /// Its writing end, once closed, wakes a thread that waits for input.
     private let cancellation: (read: FileDescriptor, write: FileDescriptor)
     private let isCancelled = Atomic(false)
 
@@ -98,66 +83,47 @@ private final class Ring: @unchecked Sendable {
         } catch {
             throw StorageError(error, "read", name)
         }
+        let memory = memory
+        ring = Ring(
+            stride(from: 0, to: memory.count, by: Self.pieceSize).map { start in
+                Piece(buffer: .init(rebasing: memory[start..<start + Self.pieceSize]))
+            })
         do throws(StorageError) {
             input = try ArchiveInput(source, named: name, limits: limits, cancellation: cancellation.read)
         } catch {
             cancellation.read.closeQuietly()
             cancellation.write.closeQuietly()
+            memory.deallocate()
             throw error
         }
-        for piece in 0..<Self.pieces { (slots + piece).initialize(to: Slot()) }
-        sem_init(free, 0, UInt32(Self.pieces))
-        sem_init(full, 0, 0)
     }
 
     deinit {
-        for piece in 0..<Self.pieces { slots[piece].buffer.deallocate() }
-        slots.deinitialize(count: Self.pieces)
-        slots.deallocate()
-        sem_destroy(free)
-        sem_destroy(full)
-        free.deallocate()
-        full.deallocate()
+        memory.deallocate()
         cancellation.read.closeQuietly()
-        if !isCancelled.load(ordering: .relaxed) { cancellation.write.closeQuietly() }
+        if !isCancelled.load(ordering: .acquiring) { cancellation.write.closeQuietly() }
     }
 
-    /// The filling side.
-    func produce() {
-        var position = 0
+    func run() {
         while true {
-            Self.wait(free)
+            let piece = ring.slotToFill()
             if isCancelled.load(ordering: .acquiring) { return }
-            let slot = slots + position % Self.pieces
             do throws(StorageError) {
-                slot.pointee.count = try input.fill(slot.pointee.buffer)
+                piece.pointee.count = try input.fill(piece.pointee.buffer)
             } catch {
-                slot.pointee.error = error
+                piece.pointee.error = error
             }
-            slot.pointee.consumed = input.consumed
-            let isLast = slot.pointee.error != nil || slot.pointee.count == 0
-            sem_post(full)
+            piece.pointee.consumed = input.consumed
+            let isLast = piece.pointee.error != nil || piece.pointee.count == 0
+            ring.filled()
             if isLast { return }
-            position += 1
         }
     }
 
-    /// The emptying side: the piece at a position, once it is there.
-    func take(_ position: Int) -> Slot {
-        Self.wait(full)
-        return slots[position % Self.pieces]
-    }
-
-    func giveBack() { sem_post(free) }
-
-    /// Makes the filling side end. Called once, by the emptying side.
+    /// Makes the thread end. Called once, by the other side.
     func cancel() {
         isCancelled.store(true, ordering: .releasing)
         cancellation.write.closeQuietly()
-        sem_post(free)
-    }
-
-    private static func wait(_ semaphore: UnsafeMutablePointer<sem_t>) {
-        while sem_wait(semaphore) == -1 {}
+        ring.emptied()
     }
 }

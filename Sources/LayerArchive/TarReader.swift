@@ -17,6 +17,11 @@ struct TarEntry {
     let modified: FileStatus.Timestamp
     let device: DeviceNumber
     let xattrs: ExtendedAttributes
+
+    /// Those that belong to a layer, sorted by name.
+    var layerAttributes: [(key: String, value: [UInt8])] {
+        xattrs.filter { isLayerAttribute($0.key) }.sorted { $0.key < $1.key }
+    }
 }
 
 /// Reads the members of a tar (ustar, GNU, PAX) in order, through libarchive.

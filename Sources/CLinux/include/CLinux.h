@@ -29,6 +29,7 @@ int lam_syncfs(int fd);
 ssize_t lam_copy_file_range(int from_fd, int to_fd, size_t length);
 int lam_pipe2_cloexec(int fds[2]);
 int lam_utimensat_nofollow(int dirfd, const char *path, int64_t seconds, uint32_t nanoseconds);
+int lam_futimens_modified(int fd, int64_t seconds, uint32_t nanoseconds);
 
 // Open-file-description locks on one byte; type is F_RDLCK, F_WRLCK or F_UNLCK.
 int lam_ofd_lock(int fd, int type, int64_t byte, int wait);
