@@ -112,6 +112,12 @@ final class ArchiveApplier {
             try replaceAttributes(of: .itself, in: root, with: entry)
             return directoryDone(path, entry)
         }
+        if path.parent.hasReservedName {
+            // AUFS kept directories of its own; others are a mistake that could not be exported again.
+            if path.hasInternalName { return }
+            throw StorageError(
+                .invalidArgument, "apply", name, "member \"\(path.text)\": a directory's name begins with .wh.")
+        }
         if path.name.starts(with: Whiteout.prefix), entry.hardLink == nil { return try whiteOut(path) }
         let parent = try parentDirectory(of: path, entry)
         let leaf = EntryName(path.name)

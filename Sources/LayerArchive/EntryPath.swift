@@ -49,6 +49,14 @@ struct EntryPath: Hashable {
     var parent: EntryPath { EntryPath(bytes: bytes.lastIndex(of: Self.slash).map { Array(bytes[..<$0]) } ?? []) }
     var text: String { String(decoding: bytes, as: UTF8.self) }
 
+    /// Whether a name in it is a whiteout's, or one that AUFS kept for itself.
+    var hasReservedName: Bool { hasName(beginning: Whiteout.prefix) }
+    var hasInternalName: Bool { hasName(beginning: Whiteout.internalPrefix) }
+
+    private func hasName(beginning prefix: [UInt8]) -> Bool {
+        bytes.split(separator: Self.slash).contains { $0.starts(with: prefix) }
+    }
+
     func appending(_ name: [UInt8]) -> EntryPath { EntryPath(bytes: isRoot ? name : bytes + [Self.slash] + name) }
 
     /// Whether this is `other`, or below it.

@@ -37,9 +37,10 @@ extension FileDescriptor {
         try check(result, "chown", name.text)
     }
 
-    /// Not of a symlink, which has none.
+    /// Not of a symlink, which has none: that is refused.
     public func setPermissions(_ permissions: UInt32, of name: EntryName) throws(SystemError) {
-        try check(name.withCString { fchmodat(rawValue, $0, permissions, 0) }, "chmod", name.text)
+        let result = name.withCString { fchmodat(rawValue, $0, permissions, AT_SYMLINK_NOFOLLOW) }
+        try check(result, "chmod", name.text)
     }
 
     /// Comes last, for all else changes it.

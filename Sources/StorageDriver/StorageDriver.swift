@@ -30,8 +30,8 @@ public protocol StorageDriver: Sendable {
     /// Removes every object that the driver made for this root, also of a `build` that did not end, and nothing else.
     static func destroy(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError)
 
-    /// Makes a writable layer as a snapshot of `parent`, which is committed, or an empty one: a root directory of
-    /// mode 0755 owned by 0:0 and nothing in it.
+    /// Makes a writable layer as a snapshot of `parent`, which is committed, or active and not activated; or an empty
+    /// one: a root directory of mode 0755 owned by 0:0 and nothing in it.
     /// - Parameter limit: most bytes the layer may hold, its parent's included; nil for the driver's own limit.
     /// - Throws: `.resourceExhausted` before anything is made when the pool is below its reserve; `.unimplemented`
     ///   for a limit where the driver cannot hold one. Nothing is left of a failed call.

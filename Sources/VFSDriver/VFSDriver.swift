@@ -82,7 +82,9 @@ public struct VFSDriver: StorageDriver {
                 try check(fchmod(target.rawValue, 0o755), "chmod", partial)
                 if let limit { try setLimit(limit, layer, target) }
                 if let parent {
-                    let source = try FileDescriptor.openingDirectory(path(parent, .committed))
+                    let committed = path(parent, .committed)
+                    let source = try FileDescriptor.openingDirectory(
+                        exists(committed) ? committed : path(parent, .active))
                     defer { source.closeQuietly() }
                     try TreeCopy.run(from: source, to: target)
                 }

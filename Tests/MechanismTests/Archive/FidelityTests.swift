@@ -16,7 +16,7 @@ import Testing
             try RichTree.make(in: source, sockets: true)
             let written = try diff(from: nil, to: source, into: tar)
             #expect(written.warnings == ["/socket: sockets are not kept"])
-            let applied = try apply(tar, onto: target)
+            let applied = try applyTar(tar, onto: target)
             #expect(applied.diffID == written.diffID)
             #expect(applied.warnings == [])
             let time = try source.status().modified
@@ -60,16 +60,16 @@ import Testing
             try write("x", to: "d/x", in: parent)
             try write("y", to: "d/y", in: parent)
             _ = try diff(from: nil, to: parent, into: tar)
-            _ = try apply(tar, onto: target)
+            _ = try applyTar(tar, onto: target)
             try withTrees(on: "ext4") { child, _, childTar in
-                _ = try apply(tar, onto: child)
+                _ = try applyTar(tar, onto: child)
                 #expect(try LayerArchive.changes(from: parent, to: child) == [])
                 try edit.apply(child)
                 let changes = try LayerArchive.changes(from: parent, to: child)
                 #expect(
                     changes.map { "\($0.kind.rawValue) \(String(decoding: $0.path, as: UTF8.self))" } == edit.changes)
                 _ = try diff(from: parent, to: child, into: childTar)
-                _ = try apply(childTar, onto: target)
+                _ = try applyTar(childTar, onto: target)
                 #expect(try TreePicture(target).differences(from: TreePicture(child)) == [])
             }
         }
@@ -172,7 +172,7 @@ import Testing
             try source.removeEntry(EntryName("file"))
             try source.makeNode(EntryName("file"), .socket, DeviceNumber(major: 0, minor: 0))
             #expect(try diff(from: target, to: source, into: tar).warnings == ["/file: sockets are not kept"])
-            _ = try apply(tar, onto: target)
+            _ = try applyTar(tar, onto: target)
             #expect(try target.entries() == [])
         }
     }
@@ -185,7 +185,7 @@ import Testing
             try [1, 2, 3].withUnsafeBytes { try file.writeFully($0, at: 8 << 30 + 77, to: "big") }
             try check(ftruncate(file.rawValue, off_t(size)), "truncate", "big")
             #expect(try diff(from: nil, to: source, into: tar).bytes < 1 << 20)
-            _ = try apply(tar, onto: target)
+            _ = try applyTar(tar, onto: target)
             #expect(try target.status(of: EntryName("big")).size == size)
             #expect(try TreePicture(target).differences(from: TreePicture(source)) == [])
         }
@@ -275,7 +275,7 @@ func diff(
 }
 
 /// Applies a tar that is a file.
-func apply(
+func applyTar(
     _ file: String, onto root: FileDescriptor, limits: ArchiveLimits = ArchiveLimits()
 ) throws -> AppliedArchive {
     let input = try FileDescriptor.opening(file)

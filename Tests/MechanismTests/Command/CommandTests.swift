@@ -85,6 +85,74 @@ import Testing
         }
     }
 
+    @Test(arguments: CommandGround.here) func aFailedApplyLeavesTheLayerAsItWas(_ ground: CommandGround) throws {
+        try ground.withRoot { lamina throws in
+            try withTemporaryDirectory { directory in
+                let whole = tar([
+                    Member(name: "mine", data: "mine"), Member(name: "new", data: "n"), Member(name: ".wh.old"),
+                ])
+                let broken = whole[..<1024] + tar([Member(name: "../out")])
+                for (name, bytes) in [("whole", whole), ("broken", Array(broken))] {
+                    try Data(bytes).write(to: URL(fileURLWithPath: "\(directory)/\(name)"))
+                }
+                #expect(try lamina("layer", "create", "x", "--label", "a=b").status == 0)
+                let target = String(try lamina("layer", "mount", "x").output.dropLast())
+                try writeText("old", to: target + "/old")
+                try writeText("first", to: target + "/mine")
+                let mounted = try lamina("layer", "apply", "x", directory + "/whole")
+                #expect(mounted.status == 1 && mounted.error.contains("mounted"), "\(mounted.error)")
+                #expect(try lamina("layer", "umount", "x").status == 0)
+                let before = try lamina("layer", "diff", "x", "-o", directory + "/before", "--json").value("diffID")
+
+                let failed = try lamina("layer", "apply", "x", directory + "/broken")
+                #expect(failed.status == 1 && failed.error.contains(".."), "\(failed.error)")
+                #expect(
+                    try lamina("layer", "diff", "x", "-o", directory + "/after", "--json").value("diffID") == before)
+                let limited = try lamina("layer", "apply", "x", directory + "/whole", "--max-entries", "1")
+                #expect(limited.status == 1 && limited.error.contains("--max-entries"), "\(limited.error)")
+                #expect(
+                    try lamina("layer", "diff", "x", "-o", directory + "/after", "--json").value("diffID") == before)
+
+                let applied = try lamina("layer", "apply", "x", directory + "/whole", "--json")
+                #expect(applied.status == 0, "\(applied.error)")
+                #expect(try lamina("layer", "changes", "x").output == "A /mine\nA /new\n")
+                #expect(try lamina("layer", "inspect", "x", "--json").output.contains("\"a\":\"b\""))
+                #expect(directoryNames(lamina.root + "/in-flight") == [])
+            }
+        }
+    }
+
+    /// CVE-2014-9357, GHSA-x86f-5xw2-fm2r: nothing is run to unpack, whatever stands on the PATH.
+    @Test(.enabled(if: TestHost.isRoot, "needs root")) func noProgramIsRunToUnpack() throws {
+        try CommandGround.vfs.withRoot { lamina throws in
+            try withTemporaryDirectory { directory in
+                for program in [
+                    "xz", "unxz", "unpigz", "pigz", "gzip", "gunzip", "bzip2", "zstd", "zstdcat", "lz4", "sh",
+                ] {
+                    let path = "\(directory)/\(program)"
+                    try writeText("#!/bin/bash\n: >\(directory)/ran\ncat\n", to: path)
+                    try check(chmod(path, 0o755), "chmod", path)
+                }
+                for magic: [UInt8] in [
+                    [0xFD, 0x37, 0x7A, 0x58, 0x5A, 0], Array("BZh91AY&SY".utf8), [0x1F, 0x8B, 8], [0x1F, 0x9D, 0x90],
+                    [0x28, 0xB5, 0x2F, 0xFD], [0x04, 0x22, 0x4D, 0x18], [0x5D, 0, 0, 0x80, 0],
+                ] {
+                    let file = directory + "/packed"
+                    try Data(magic + [UInt8](repeating: 7, count: 2000)).write(to: URL(fileURLWithPath: file))
+                    let process = Process()
+                    process.executableURL = URL(fileURLWithPath: LaminaTool.path)
+                    process.arguments = ["layer", "import", "x", file, "--root", lamina.root]
+                    process.environment = ["PATH": directory]
+                    process.standardError = FileHandle.nullDevice
+                    try process.run()
+                    process.waitUntilExit()
+                    #expect(process.terminationStatus == 1)
+                }
+                #expect(!exists(directory + "/ran"))
+            }
+        }
+    }
+
     @Test(arguments: CommandGround.here) func badNamesAreRefused(_ ground: CommandGround) throws {
         try ground.withRoot { lamina throws in
             #expect(try lamina("layer", "create", "there").status == 0)

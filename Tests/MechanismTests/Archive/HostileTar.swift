@@ -1,0 +1,68 @@
+/// One member of a tar as an attacker, or another program, would write it.
+struct Member {
+    var name: String
+    var type: Character = "0"
+    var link = ""
+    var data: [UInt8] = []
+    var mode: UInt32 = 0o644
+    var owner: UInt32 = 0
+    /// Names of user and group.
+    var ownerName = ""
+    /// Records of an extended header before it.
+    var records: [(key: String, value: [UInt8])] = []
+
+    init(
+        name: String, type: Character = "0", link: String = "", data: String = "", mode: UInt32 = 0o644,
+        owner: UInt32 = 0, ownerName: String = "", records: [(key: String, value: [UInt8])] = []
+    ) {
+        self.name = name
+        self.type = type
+        self.link = link
+        self.data = Array(data.utf8)
+        self.mode = mode
+        self.owner = owner
+        self.ownerName = ownerName
+        self.records = records
+    }
+
+    fileprivate var bytes: [UInt8] {
+        var header = [UInt8](repeating: 0, count: 512)
+        func put(_ text: String, at offset: Int) {
+            header.replaceSubrange(offset..<offset + text.utf8.count, with: Array(text.utf8))
+        }
+        func octal(_ value: Int, _ width: Int) -> String {
+            let digits = String(value, radix: 8)
+            return String(repeating: "0", count: max(0, width - digits.count)) + digits
+        }
+        put(name, at: 0)
+        put(octal(Int(mode), 7), at: 100)
+        put(octal(Int(owner), 7), at: 108)
+        put(octal(Int(owner), 7), at: 116)
+        put(octal(data.count, 11), at: 124)
+        put(octal(0, 11), at: 136)
+        put("        ", at: 148)
+        put(String(type), at: 156)
+        put(link, at: 157)
+        put("ustar\u{0}00", at: 257)
+        put(ownerName, at: 265)
+        put(ownerName, at: 297)
+        put(octal(header.reduce(0) { $0 + Int($1) }, 6) + "\0 ", at: 148)
+        return extendedHeader + header + data + [UInt8](repeating: 0, count: (512 - data.count % 512) % 512)
+    }
+
+    private var extendedHeader: [UInt8] {
+        if records.isEmpty { return [] }
+        var member = Member(name: "PaxHeaders/x", type: "x")
+        for (key, value) in records {
+            let rest = key.utf8.count + value.count + 3
+            let length = rest + String(rest + String(rest).count).count
+            member.data += Array("\(length) \(key)=".utf8) + value + [0x0A]
+        }
+        return member.bytes
+    }
+}
+
+/// The bytes of a tar.
+func tar(_ members: [Member]) -> [UInt8] {
+    members.flatMap(\.bytes) + [UInt8](repeating: 0, count: 1024)
+}
