@@ -89,7 +89,7 @@ import Testing
         static let all: [Edit] = [
             Edit("nothing", []) { _ in },
             Edit("an xattr goes from a directory", ["modified /sticky"]) {
-                try $0.removeExtendedAttribute("user.on directory", of: EntryName("sticky"))
+                try $0.removeExtendedAttribute("user.on-directory", of: EntryName("sticky"))
             },
             Edit("an ACL goes", ["modified /acl"]) {
                 try $0.removeExtendedAttribute("system.posix_acl_access", of: EntryName("acl"))

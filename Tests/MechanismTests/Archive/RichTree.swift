@@ -59,7 +59,7 @@ enum RichTree {
         try root.setExtendedAttribute("user.text", Array("text\nwith a line\0and a zero".utf8), of: EntryName("xattrs"))
         try root.setExtendedAttribute("user.empty", [], of: EntryName("xattrs"))
         try root.setExtendedAttribute("trusted.own", [0, 255, 1], of: EntryName("xattrs"))
-        try root.setExtendedAttribute("user.on directory", [1], of: EntryName("sticky"))
+        try root.setExtendedAttribute("user.on-directory", [1], of: EntryName("sticky"))
         try root.setExtendedAttribute("trusted.on.link", [1], of: EntryName("long link"))
         if oddNames {
             try root.setExtendedAttribute("user.a=b%", [2], of: EntryName("xattrs"))

@@ -18,6 +18,14 @@ struct TreePicture: Equatable {
         }
     }
 
+    /// The picture without some paths, and without some texts in its lines.
+    func without(paths: [String] = [], texts: [String] = []) -> TreePicture {
+        var copy = self
+        for path in paths { copy.lines[path] = nil }
+        for (path, line) in copy.lines { copy.lines[path] = texts.reduce(line) { $0.replacing($1, with: "") } }
+        return copy
+    }
+
     /// What two pictures do not have in common, for people.
     func differences(from other: TreePicture) -> [String] {
         Set(lines.keys).union(other.lines.keys).sorted().compactMap { path in
