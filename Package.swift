@@ -70,3 +70,11 @@ let package = Package(
     ],
     swiftLanguageModes: [.v6]
 )
+
+// libFuzzer brings its own main function: Tools/fuzz builds this target with it, and links.
+if Context.environment["LAMINA_FUZZ"] != nil {
+    package.targets.append(
+        .target(
+            name: "FuzzApply", dependencies: ["LayerArchive", "LinuxSystem", "StorageDriver", system],
+            path: "Tests/FuzzApply", exclude: ["Regressions"]))
+}

@@ -1,4 +1,5 @@
 import Fixtures
+import Foundation
 import Glibc
 import Lamina
 import LayerArchive
@@ -274,6 +275,15 @@ import Testing
                 #expect(status.permissions == 0o755 && status.modified.seconds == 0)
             }
         }
+    }
+
+    /// What the fuzzer (Tools/fuzz) or somebody else has found once. Applying it may fail, but not crash or hang.
+    @Test(.timeLimit(.minutes(1))) func whatWasFoundOnceStaysMended() throws {
+        let here = URL(fileURLWithPath: #filePath)
+        let directory = here.deletingLastPathComponent().appending(path: "../../FuzzApply/Regressions")
+        let files = try FileManager.default.contentsOfDirectory(at: directory, includingPropertiesForKeys: nil)
+        #expect(!files.isEmpty)
+        for file in files { _ = try apply(Array(Data(contentsOf: file))) }
     }
 
     @Test func brokenTarsAreRefused() throws {
