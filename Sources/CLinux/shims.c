@@ -124,3 +124,5 @@ int lam_futimens_modified(int fd, int64_t seconds, uint32_t nanoseconds) {
     struct timespec times[2] = {{.tv_nsec = UTIME_OMIT}, {.tv_sec = seconds, .tv_nsec = nanoseconds}};
     return futimens(fd, times);
 }
+
+int lam_fallocate(int fd, int mode, int64_t offset, int64_t length) { return fallocate(fd, mode, offset, length); }

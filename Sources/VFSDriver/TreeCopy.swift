@@ -3,7 +3,7 @@ import LinuxSystem
 import SystemPackage
 
 /// Copies a tree with all that a layer keeps: type, mode, owner, nanosecond times, xattrs, hard links, holes, device
-/// numbers. Sockets stay behind: nothing can be at their other end.
+/// numbers.
 struct TreeCopy {
     /// Where the first link of an inode was copied to below the target, for files with several.
     private var firstLinks: [UInt64: EntryName] = [:]
@@ -54,10 +54,8 @@ struct TreeCopy {
             try copyData(from: from, to: to, size: status.size)
         case .symlink:
             try target.makeSymlink(name, to: try source.readLink(name))
-        case .fifo, .characterDevice, .blockDevice:
+        case .fifo, .characterDevice, .blockDevice, .socket:
             try target.makeNode(name, status.kind, status.node)
-        case .socket:
-            return
         }
         try attributes(of: name, in: source, to: name, in: target, status)
     }

@@ -30,6 +30,8 @@ ssize_t lam_copy_file_range(int from_fd, int to_fd, size_t length);
 int lam_pipe2_cloexec(int fds[2]);
 int lam_utimensat_nofollow(int dirfd, const char *path, int64_t seconds, uint32_t nanoseconds);
 int lam_futimens_modified(int fd, int64_t seconds, uint32_t nanoseconds);
+static const int LAM_PUNCH_HOLE = 3;  // FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE
+int lam_fallocate(int fd, int mode, int64_t offset, int64_t length);
 
 // Open-file-description locks on one byte; type is F_RDLCK, F_WRLCK or F_UNLCK.
 int lam_ofd_lock(int fd, int type, int64_t byte, int wait);

@@ -71,8 +71,38 @@ struct TreePicture: Equatable {
         return status.kind
     }
 
+    /// The changes that have led to this picture: what is below something deleted is not told, of the root more than
+    /// its time must differ.
+    func changes(from old: TreePicture) -> [String] {
+        var changes: [String] = []
+        for path in Set(lines.keys).union(old.lines.keys) {
+            guard let line = lines[path] else {
+                let above = path.prefix(upTo: path.lastIndex(of: "/")!)
+                if above.isEmpty || lines[String(above)]?.hasPrefix("directory") == true {
+                    changes.append("deleted \(path)")
+                }
+                continue
+            }
+            guard let before = old.lines[path] else {
+                changes.append("added \(path)")
+                continue
+            }
+            if path == "/" {
+                let facts = [line, before].map {
+                    $0.split(separator: " ").enumerated().filter { $0.offset != 3 }.map(\.element)
+                }
+                if facts[0] == facts[1] { continue }
+            }
+            if line != before { changes.append("modified \(path)") }
+        }
+        return changes.sorted()
+    }
+
+    /// Bytes for people: as they are where they are UTF-8, name by name.
     static func escaped(_ bytes: [UInt8]) -> String {
-        String(validating: bytes, as: UTF8.self) ?? bytes.map { String($0, radix: 16) }.joined(separator: "%")
+        bytes.split(separator: 0x2F, omittingEmptySubsequences: false).map { name in
+            String(validating: name, as: UTF8.self) ?? name.map { "%" + String($0, radix: 16) }.joined()
+        }.joined(separator: "/")
     }
 
     /// In the manner of FNV-1a, over words of eight bytes and where they are.
