@@ -68,51 +68,171 @@ public struct ThinMetadata {
         try walk(superblock.detailsRoot, valueSize: Self.detailsSize, within: id...id) { _, value in
             made = value.number(UInt32.self, at: 16)
         }
-        var root: UInt64?
-        try walk(superblock.mappingRoot, valueSize: 8, within: id...id) { _, value in
-            root = value.number(UInt64.self, at: 0)
-        }
-        guard let made, let root else { throw SystemError("read metadata", "thin device \(id)", .noData) }
+        guard let made else { throw SystemError("read metadata", "thin device \(id)", .noData) }
+        let root = try mappingRoot(of: id)
         var (mapped, written): (UInt64, UInt64) = (0, 0)
-        try walk(root, valueSize: 8, within: 0...UInt64.max) { _, value in
+        try walk(root, valueSize: Self.mappingSize, within: 0...UInt64.max) { _, value in
             mapped += 1
-            // The data block is in the upper 40 bits, the time in the lower 24.
-            if value.number(UInt64.self, at: 0) & 0xFF_FFFF >= UInt64(made) { written += 1 }
+            if value.number(UInt64.self, at: 0) % (1 << Self.timeBits) >= UInt64(made) { written += 1 }
         }
         return (mapped, written)
     }
 
+    /// The virtual blocks that two devices map to different data blocks, or that only one of them maps; in order, in
+    /// ranges that do not touch. What both map to one data block is the same data. Costs what differs: nodes of the
+    /// trees are never written in place, so that a node which both trees reach is the same subtree in both.
+    /// - Throws: ENODATA when one of the devices is not there.
+    public func differences(between one: UInt64, and other: UInt64) throws(SystemError) -> [Range<UInt64>] {
+        var left = try level(of: one)
+        var right = try level(of: other)
+        while true {
+            if left.height == right.height {
+                let common = Set(left.nodes).intersection(right.nodes)
+                left.nodes.removeAll { common.contains($0) }
+                right.nodes.removeAll { common.contains($0) }
+            }
+            if left.height == 0, right.height == 0 { break }
+            // The higher one, or both.
+            let (first, second) = (left.height >= right.height, right.height >= left.height)
+            if first { try descend(&left) }
+            if second { try descend(&right) }
+        }
+        let (before, after) = (try mappings(in: left.nodes), try mappings(in: right.nodes))
+        var changed = before.compactMap { after[$0.key] == $0.value ? nil : $0.key }
+        changed += after.keys.filter { before[$0] == nil }
+        var ranges: [Range<UInt64>] = []
+        for block in changed.sorted() {
+            if let last = ranges.last, last.upperBound == block {
+                ranges[ranges.count - 1] = last.lowerBound..<block + 1
+            } else {
+                ranges.append(block..<block + 1)
+            }
+        }
+        return ranges
+    }
+
+    // MARK: Trees
+
+    /// Nodes of a mapping tree, all of them equally far from the leaves.
+    private struct Level {
+        /// Block numbers.
+        var nodes: [UInt64]
+        /// 0 for leaves.
+        var height: Int
+    }
+
+    /// The root of a device's mapping tree.
+    private func level(of device: UInt64) throws(SystemError) -> Level {
+        let root = try mappingRoot(of: device)
+        var height = 0
+        var node = try self.node(root, valueSize: Self.mappingSize)
+        while !node.isLeaf {
+            height += 1
+            guard height < Self.greatestHeight, node.count > 0 else { throw node.refused() }
+            node = try self.node(node.child(0), valueSize: Self.mappingSize)
+        }
+        return Level(nodes: [root], height: height)
+    }
+
+    private func descend(_ level: inout Level) throws(SystemError) {
+        var below: [UInt64] = []
+        for number in level.nodes {
+            let node = try node(number, valueSize: Self.mappingSize)
+            guard !node.isLeaf else { throw node.refused() }
+            for index in 0..<node.count { below.append(node.child(index)) }
+        }
+        level.nodes = below
+        level.height -= 1
+    }
+
+    /// Data blocks by virtual blocks.
+    private func mappings(in leaves: [UInt64]) throws(SystemError) -> [UInt64: UInt64] {
+        var found: [UInt64: UInt64] = [:]
+        for number in leaves {
+            let node = try node(number, valueSize: Self.mappingSize)
+            guard node.isLeaf else { throw node.refused() }
+            for index in 0..<node.count {
+                found[node.key(index)] = node.value(index).number(UInt64.self, at: 0) >> Self.timeBits
+            }
+        }
+        return found
+    }
+
+    private func mappingRoot(of device: UInt64) throws(SystemError) -> UInt64 {
+        var root: UInt64?
+        try walk(superblock.mappingRoot, valueSize: 8, within: device...device) { _, value in
+            root = value.number(UInt64.self, at: 0)
+        }
+        guard let root else { throw SystemError("read metadata", "thin device \(device)", .noData) }
+        return root
+    }
+
     /// Of struct disk_device_details.
     private static let detailsSize = 24
+    /// A data block in the upper 40 bits, the time at which it was mapped in the lower 24.
+    private static let mappingSize = 8
+    private static let timeBits: UInt64 = 24
+    /// No tree of 2^64 keys is higher.
+    private static let greatestHeight = 16
 
-    /// Visits the entries of a btree whose keys lie in a range. A node: flags 4 (1 internal, 2 leaf), number of
-    /// entries 16, room for entries 20, size of a value 24; keys from 32, values after all room for keys.
-    /// - Parameter valueSize: bytes of a value in a leaf; an internal node has block numbers of 8.
+    private func node(_ number: UInt64, valueSize: Int) throws(SystemError) -> BTreeNode {
+        try BTreeNode(try blocks.read(number, .btree), number: number, valueSize: valueSize)
+    }
+
+    /// Visits the entries of a btree whose keys lie in a range.
+    /// - Parameter valueSize: bytes of a value in a leaf.
     private func walk(
         _ root: UInt64, valueSize: Int, within range: ClosedRange<UInt64>, depth: Int = 0,
         _ body: (UInt64, ArraySlice<UInt8>) -> Void
     ) throws(SystemError) {
-        let node = try blocks.read(root, .btree)
-        let isLeaf = node.number(UInt32.self, at: 4) & 2 != 0
-        let count = Int(node.number(UInt32.self, at: 16))
-        let room = Int(node.number(UInt32.self, at: 20))
-        let size = Int(node.number(UInt32.self, at: 24))
-        // No tree of 2^64 keys is higher than this.
-        guard depth < 16, count <= room, size == (isLeaf ? valueSize : 8), 32 + room * (8 + size) <= MetadataBlocks.size
-        else {
-            throw SystemError("read metadata", "btree node \(root)", .invalidArgument)
-        }
-        for index in 0..<count {
-            let key = node.number(UInt64.self, at: 32 + 8 * index)
+        let node = try node(root, valueSize: valueSize)
+        guard depth < Self.greatestHeight else { throw node.refused() }
+        for index in 0..<node.count {
+            let key = node.key(index)
             if key > range.upperBound { return }
-            let start = 32 + 8 * room + size * index
-            let value = node[start..<start + size]
-            if isLeaf {
-                if key >= range.lowerBound { body(key, value) }
-            } else if index + 1 == count || node.number(UInt64.self, at: 32 + 8 * (index + 1)) > range.lowerBound {
-                try walk(
-                    value.number(UInt64.self, at: 0), valueSize: valueSize, within: range, depth: depth + 1, body)
+            if node.isLeaf {
+                if key >= range.lowerBound { body(key, node.value(index)) }
+            } else if index + 1 == node.count || node.key(index + 1) > range.lowerBound {
+                try walk(node.child(index), valueSize: valueSize, within: range, depth: depth + 1, body)
             }
         }
     }
+}
+
+/// A node of a btree (struct btree_node in Linux's drivers/md/persistent-data/dm-btree-internal.h): flags at 4
+/// (1 internal, 2 leaf), number of entries 16, room for entries 20, size of a value 24; keys from 32, values after all
+/// room for keys.
+private struct BTreeNode {
+    let isLeaf: Bool
+    let count: Int
+    private let number: UInt64
+    private let bytes: [UInt8]
+    private let room: Int
+    private let size: Int
+
+    /// - Parameter valueSize: bytes of a value in a leaf; an internal node has block numbers of 8.
+    /// - Throws: EINVAL for what cannot be.
+    init(_ bytes: [UInt8], number: UInt64, valueSize: Int) throws(SystemError) {
+        self.bytes = bytes
+        self.number = number
+        isLeaf = bytes.number(UInt32.self, at: 4) & 2 != 0
+        count = Int(bytes.number(UInt32.self, at: 16))
+        room = Int(bytes.number(UInt32.self, at: 20))
+        size = Int(bytes.number(UInt32.self, at: 24))
+        guard count <= room, size == (isLeaf ? valueSize : 8), 32 + room * (8 + size) <= bytes.count else {
+            throw refused()
+        }
+    }
+
+    func key(_ index: Int) -> UInt64 { bytes.number(UInt64.self, at: 32 + 8 * index) }
+
+    func value(_ index: Int) -> ArraySlice<UInt8> {
+        let start = 32 + 8 * room + size * index
+        return bytes[start..<start + size]
+    }
+
+    /// Of an internal node.
+    func child(_ index: Int) -> UInt64 { value(index).number(UInt64.self, at: 0) }
+
+    func refused() -> SystemError { SystemError("read metadata", "btree node \(number)", .invalidArgument) }
 }

@@ -84,6 +84,42 @@ import Testing
         }
     }
 
+    @Test func whatTwoDevicesMapDifferently() throws {
+        try withMetadata(image()) { file in
+            let metadata = try ThinMetadata(try MetadataBlocks(file), superblock: 0)
+            #expect(try metadata.differences(between: 1, and: 5) == [100..<101])
+            #expect(try metadata.differences(between: 5, and: 1) == [100..<101])
+            #expect(try metadata.differences(between: 5, and: 5) == [])
+            let error = #expect(throws: SystemError.self) { _ = try metadata.differences(between: 1, and: 3) }
+            #expect(error?.errno == .noData)
+        }
+    }
+
+    /// Three devices whose trees share leaves: what is shared is not even read.
+    @Test func sharedSubtreesAreLeftOut() throws {
+        func mapped(_ block: UInt64, _ time: UInt64) -> [UInt64] { [block << 24 | time] }
+        let blocks = [
+            block(0, .superblock, [32: 27_022_010, 320: 1, 328: 1]),
+            node(1, leaf: true, valueSize: 8, [(1, [2]), (2, [3]), (3, [4])]),
+            node(2, leaf: false, valueSize: 8, [(0, [10]), (25, [5]), (50, [6])]),
+            node(3, leaf: false, valueSize: 8, [(0, [10]), (25, [5]), (50, [7])]),
+            node(4, leaf: false, valueSize: 8, [(0, [2]), (200, [8])]),
+            [UInt8](repeating: 0xFF, count: MetadataBlocks.size),
+            node(6, leaf: true, valueSize: 8, [(50, mapped(20, 1)), (51, mapped(21, 1)), (60, mapped(22, 1))]),
+            // 50 as it was, at another time; 51 written anew; 52 new; 60 discarded.
+            node(7, leaf: true, valueSize: 8, [(50, mapped(20, 2)), (51, mapped(31, 2)), (52, mapped(32, 2))]),
+            node(8, leaf: false, valueSize: 8, [(200, [9])]),
+            node(9, leaf: true, valueSize: 8, [(200, mapped(40, 3))]),
+            node(10, leaf: true, valueSize: 8, [(0, mapped(50, 1))]),
+        ]
+        try withMetadata(blocks) { file in
+            let metadata = try ThinMetadata(try MetadataBlocks(file), superblock: 0)
+            #expect(try metadata.differences(between: 1, and: 2) == [51..<53, 60..<61])
+            #expect(try metadata.differences(between: 1, and: 3) == [200..<201])
+            #expect(throws: SystemError.self) { _ = try metadata.blocks(of: 1) }
+        }
+    }
+
     @Test(arguments: [0, 1, 5]) func aBlockThatHasChangedIsNoticed(_ number: Int) throws {
         try withMetadata(image { $0[number][100] ^= 1 }) { file in
             let error = #expect(throws: SystemError.self) {
