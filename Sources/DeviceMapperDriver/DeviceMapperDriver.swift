@@ -18,10 +18,10 @@ public struct DeviceMapperDriver: StorageDriver {
     /// Bytes; the most that ext4 holds with blocks of 4 KiB.
     private static let deviceBytes: UInt64 = 16 << 40
 
-    private let ground: PoolGround
-    private let blockBytes: UInt64
-    private var pool: ThinPool { ground.pool }
-    private var filesystem: LayerFilesystem { LayerFilesystem(type: ground.filesystem) }
+    let ground: PoolGround
+    let blockBytes: UInt64
+    var pool: ThinPool { ground.pool }
+    var filesystem: LayerFilesystem { LayerFilesystem(type: ground.filesystem) }
 
     public static func plan(
         _ root: RootLocation, _ options: DriverOptions
@@ -118,11 +118,7 @@ public struct DeviceMapperDriver: StorageDriver {
         try deactivate(layer)
         try attempt("commit", objectName(layer)) {
             try activate(layer, readOnly: false)
-            if try filesystem.mayNeedReplay(on: path(layer)) {
-                let options = filesystem.mountOptions(readOnly: false)
-                let tree = try DetachedMount(Mount(type: filesystem.type, source: path(layer), options: options))
-                try tree.openRoot().closing { root throws(SystemError) in try root.synchronizeFilesystem() }
-            }
+            if try filesystem.mayNeedReplay(on: path(layer)) { try filesystem.replay(on: path(layer)) }
             // A flush of the device commits the pool's metadata, which until then is a cache.
             let device = try BlockDevice(path(layer), writable: true)
             try device.descriptor.synchronize()
@@ -130,11 +126,16 @@ public struct DeviceMapperDriver: StorageDriver {
         try deactivate(layer)
     }
 
-    /// Nothing to undo: the kernel keeps no mark of a committed thin device; it is only ever activated read-only.
-    public func reopen(_ layer: LayerNumber) throws(StorageError) {}
+    /// The kernel keeps no mark of a committed thin device, which is only ever activated read-only. One that a snapshot
+    /// cut short has left suspended goes on.
+    public func reopen(_ layer: LayerNumber) throws(StorageError) {
+        guard let info = try info(layer), info.isSuspended else { return }
+        try attempt("reopen", objectName(layer)) { try DeviceMapper.resume(objectName(layer)) }
+    }
 
     public func remove(_ layer: LayerNumber) throws(StorageError) {
         try deactivate(layer)
+        unlink(ground.nameIndex(layer))
         try attempt("remove", objectName(layer)) {
             if case .loop = ground.backing { discard(layer) }
             try pool.delete(layer.rawValue)
@@ -240,23 +241,23 @@ public struct DeviceMapperDriver: StorageDriver {
 
     // MARK: Parts
 
-    private func path(_ layer: LayerNumber) -> String { DeviceMapper.path(objectName(layer)) }
+    func path(_ layer: LayerNumber) -> String { DeviceMapper.path(objectName(layer)) }
 
     /// Nil while the layer's device is not active.
-    private func info(_ layer: LayerNumber) throws(StorageError) -> DMInfo? {
+    func info(_ layer: LayerNumber) throws(StorageError) -> DMInfo? {
         try attempt("look up", objectName(layer)) {
             try DeviceMapper.removeUnlessActive(objectName(layer)) ? try DeviceMapper.info(objectName(layer)) : nil
         }
     }
 
-    private func activate(_ layer: LayerNumber, readOnly: Bool) throws(SystemError) {
+    func activate(_ layer: LayerNumber, readOnly: Bool) throws(SystemError) {
         try pool.activate(
             layer.rawValue, as: objectName(layer), uuid: ground.uuid(layer.description), bytes: Self.deviceBytes,
             readOnly: readOnly)
     }
 
     /// Makes a thin device; one of this id that a killed call has left goes first.
-    private func fresh(
+    func fresh(
         _ layer: LayerNumber, _ make: () throws(SystemError) -> Void
     ) throws {
         do throws(SystemError) {

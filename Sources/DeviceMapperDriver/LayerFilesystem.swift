@@ -59,6 +59,12 @@ struct LayerFilesystem: Sendable {
         return try superblock(device)[1024 + 0x60] & 4 != 0
     }
 
+    /// Brings what is in the journal to its place, as a mount does.
+    func replay(on device: String) throws(SystemError) {
+        let tree = try DetachedMount(Mount(type: type, source: device, options: mountOptions(readOnly: false)))
+        try tree.openRoot().closing { root throws(SystemError) in try root.synchronizeFilesystem() }
+    }
+
     /// Makes the filesystem larger, through a mount that nobody else sees.
     func grow(on device: String, to bytes: UInt64) throws(SystemError) {
         let tree = try DetachedMount(Mount(type: type, source: device, options: mountOptions(readOnly: false)))

@@ -65,6 +65,9 @@ struct PoolGround: Sendable {
     var directory: String { root.path + "/devicemapper" }
     /// Held while the pool is being activated, and while its metadata snapshot is in use.
     var lock: String { directory + "/lock" }
+    /// Indexes of the names in committed layers.
+    private var nameIndexes: String { directory + "/names" }
+    func nameIndex(_ layer: LayerNumber) -> String { "\(nameIndexes)/\(layer)" }
     private var dataFile: String { directory + "/data.img" }
     private var metadataFile: String { directory + "/metadata.img" }
     private var linearData: String { prefix + "data" }
@@ -76,6 +79,7 @@ struct PoolGround: Sendable {
     func build() throws(StorageError) {
         try attempt("make pool", pool.name) {
             try makeDirectory(directory)
+            try makeDirectory(nameIndexes)
             if case .loop(let bytes) = backing {
                 try makeSparseFile(dataFile, size: bytes)
                 try makeSparseFile(metadataFile, size: PoolPlan.metadataBytes(for: bytes))
@@ -230,6 +234,8 @@ struct PoolGround: Sendable {
                     try Self.zeroFirstBlock(of: device)
                 }
             }
+            for name in directoryNames(nameIndexes) ?? [] { unlink("\(nameIndexes)/\(name)") }
+            rmdir(nameIndexes)
             for file in [dataFile, metadataFile, lock] { unlink(file) }
             rmdir(directory)
         }

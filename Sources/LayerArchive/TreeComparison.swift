@@ -35,7 +35,8 @@ struct TreeComparison {
         var comparison = TreeComparison()
         try comparison.root(parent, child)
         if let parent, let touched {
-            var candidates = Set(touched.paths.map(EntryPath.init(bytes:)))
+            // The root has been compared.
+            var candidates = Set(touched.paths.map(EntryPath.init(bytes:))).subtracting([.root])
             var seen = candidates
             while !candidates.isEmpty {
                 try comparison.directory(parent, child, .root, only: candidates.inOrderOfWalk())

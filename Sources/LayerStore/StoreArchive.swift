@@ -102,7 +102,15 @@ extension LayerStore {
                 return try withTrees(of: layer, operation, isMounted ? .live : .still, body)
             }
             let make: (LayerNumber) throws(StorageError) -> Void = { copy throws(StorageError) in
-                try snapshots.snapshot(layer.number, as: copy)
+                // A killed snapshot may leave the layer suspended: recovery has to look at it.
+                let mark = try InFlight(layer.number, in: self.layout)
+                do throws(StorageError) {
+                    try snapshots.snapshot(layer.number, as: copy)
+                } catch {
+                    if (try? self.driver.reopen(layer.number)) != nil { mark.done() }
+                    throw error
+                }
+                mark.done()
             }
             return try withCopy(of: layer, operation, make) { copy, _ throws(StorageError) in
                 try withTrees(of: copy, operation, isMounted ? .snapshot : .still, body)

@@ -1,3 +1,4 @@
+import CLinux
 import Glibc
 import SystemPackage
 
@@ -27,12 +28,25 @@ public struct EntryName: Sendable, Hashable, Comparable {
     public var text: String { String(decoding: bytes, as: UTF8.self) }
 }
 
+/// What a directory itself tells of an entry.
+public struct DirectoryEntry: Sendable, Hashable {
+    public let name: EntryName
+    public let inode: UInt64
+    /// Nil where the filesystem does not keep it in directories.
+    public let kind: FileStatus.Kind?
+}
+
 /// O_DIRECTORY: opening anything but a directory fails.
 public let directoryFlag: Int32 = O_DIRECTORY
 
 extension FileDescriptor {
     /// The names in this directory, without `.` and `..`, sorted by their bytes.
     public func entries() throws(SystemError) -> [EntryName] {
+        try directoryEntries().map(\.name).sorted()
+    }
+
+    /// What is in this directory, without `.` and `..`, in no order. Nothing but the directory is read.
+    public func directoryEntries() throws(SystemError) -> [DirectoryEntry] {
         // readdir owns the descriptor it is given, and a duplicate would share its position.
         let own = try openBeneath(".", flags: O_DIRECTORY)
         guard let stream = fdopendir(own.rawValue) else {
@@ -40,7 +54,7 @@ extension FileDescriptor {
             throw SystemError.last("read directory", procPath)
         }
         defer { closedir(stream) }
-        var names: [EntryName] = []
+        var found: [DirectoryEntry] = []
         while true {
             Glibc.errno = 0
             guard let entry = readdir(stream) else {
@@ -48,9 +62,12 @@ extension FileDescriptor {
                 break
             }
             let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
-            if bytes != [0x2E], bytes != [0x2E, 0x2E] { names.append(EntryName(bytes)) }
+            if bytes == [0x2E] || bytes == [0x2E, 0x2E] { continue }
+            // The DT_ constants are the bits of the mode that tell the type.
+            let kind = FileStatus.Kind(rawValue: UInt32(entry.pointee.d_type) << 12)
+            found.append(DirectoryEntry(name: EntryName(bytes), inode: UInt64(entry.pointee.d_ino), kind: kind))
         }
-        return names.sorted()
+        return found
     }
 
     /// Facts of an entry of this directory; a symlink is not followed.
@@ -64,6 +81,16 @@ extension FileDescriptor {
     ) throws(SystemError) -> FileDescriptor {
         let allFlags = mode.rawValue | O_CLOEXEC | O_NOFOLLOW | flags
         let fd = name.withCString { openat(rawValue, $0, allFlags, permissions) }
+        return FileDescriptor(rawValue: try check(fd, "open", name.text))
+    }
+
+    /// Opens a directory below this one, through no symlink (openat2(2), RESOLVE_BENEATH and RESOLVE_NO_SYMLINKS).
+    /// - Parameter path: names joined by slashes; empty for this directory itself.
+    public func openDirectory(beneath path: [UInt8]) throws(SystemError) -> FileDescriptor {
+        let name = path.isEmpty ? .itself : EntryName(path)
+        let flags = UInt64(O_RDONLY | O_DIRECTORY | O_CLOEXEC)
+        let resolve = UInt64(RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS)
+        let fd = name.withCString { lam_openat2(rawValue, $0, flags, 0, resolve) }
         return FileDescriptor(rawValue: try check(fd, "open", name.text))
     }
 

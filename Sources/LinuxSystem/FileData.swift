@@ -48,4 +48,23 @@ extension FileDescriptor {
             return try check(count, "read", object)
         }
     }
+
+    /// Reads bytes at an offset; fewer than asked for come only at the end.
+    public func readBytes(_ count: Int, at offset: UInt64, of object: String) throws(SystemError) -> [UInt8] {
+        var bytes = [UInt8](repeating: 0, count: count)
+        var filled = 0
+        while filled < count {
+            let piece = bytes.withUnsafeMutableBytes { buffer in
+                Result { () throws(SystemError) in
+                    let rest = UnsafeMutableRawBufferPointer(rebasing: buffer[filled...])
+                    return try readPiece(at: offset + UInt64(filled), into: rest, of: object)
+                }
+            }
+            let read = try piece.get()
+            if read == 0 { break }
+            filled += read
+        }
+        bytes.removeLast(count - filled)
+        return bytes
+    }
 }

@@ -60,10 +60,3 @@ func searchTree(
         }
     }
 }
-
-extension UnsafeRawBufferPointer {
-    /// A little-endian number at a byte offset.
-    func number<Value: FixedWidthInteger>(_ type: Value.Type, at offset: Int) -> Value {
-        Value(littleEndian: loadUnaligned(fromByteOffset: offset, as: type))
-    }
-}

@@ -29,6 +29,8 @@ public struct DMInfo: Sendable, Equatable {
     public let hasTable: Bool
     /// Whether it goes when its last user does.
     public let isDeferredRemove: Bool
+    /// Whether what is written to it waits.
+    public let isSuspended: Bool
 }
 
 /// device-mapper through libdevmapper. Errors are errnos; what the library would print is dropped. Needs the
@@ -73,7 +75,7 @@ public enum DeviceMapper {
             return DMInfo(
                 number: DeviceNumber(major: info.major, minor: info.minor), openCount: Int(info.open_count),
                 isReadOnly: info.read_only != 0,
-                hasTable: info.live_table != 0, isDeferredRemove: info.deferred_remove != 0)
+                hasTable: info.live_table != 0, isDeferredRemove: info.deferred_remove != 0, isSuspended: info.suspended != 0)
         }
     }
 
@@ -93,11 +95,25 @@ public enum DeviceMapper {
                 return dm_task_set_name(task, name)
             } then: { _ in
             }
-            try change(Int(DM_DEVICE_RESUME), "start device", name) { _ in }
+            try resume(name)
         } catch {
             try? remove(name)
             throw error
         }
+    }
+
+    /// Lets writes to a device wait from now on, when those under way have ended. A filesystem on it is frozen first:
+    /// all that programs have written is on the device then, and it is as after an unmount. `resume` ends that.
+    public static func suspend(_ name: String) throws(SystemError) {
+        try run(Int(DM_DEVICE_SUSPEND), "suspend device", name) { task in
+            dm_task_set_name(task, name)
+        } then: { _ in
+        }
+    }
+
+    /// A device that is not suspended is no error.
+    public static func resume(_ name: String) throws(SystemError) {
+        try change(Int(DM_DEVICE_RESUME), "resume device", name) { _ in }
     }
 
     /// The first step of making a device: it has its name, and neither table nor node.

@@ -57,10 +57,3 @@ final class MetadataBlocks {
         (0..<8).reduce(UInt32(index)) { sum, _ in sum & 1 == 1 ? sum >> 1 ^ 0x82F6_3B78 : sum >> 1 }
     }
 }
-
-extension RandomAccessCollection where Element == UInt8, Index == Int {
-    /// A little-endian number at a byte offset.
-    func number<Value: FixedWidthInteger & UnsignedInteger>(_ type: Value.Type, at offset: Int) -> Value {
-        (0..<Value.bitWidth / 8).reversed().reduce(0) { $0 << 8 | Value(self[startIndex + offset + $1]) }
-    }
-}

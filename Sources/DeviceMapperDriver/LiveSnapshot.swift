@@ -1,0 +1,43 @@
+import LinuxSystem
+import StorageDriver
+import ThinPool
+
+extension DeviceMapperDriver: LiveSnapshots {
+    /// The layer's device is suspended for as long as the kernel needs for the snapshot, its filesystem frozen: programs
+    /// that write wait for so long. A process that is killed meanwhile leaves it so: `reopen` ends that.
+    public func snapshot(_ layer: LayerNumber, as copy: LayerNumber) throws(StorageError) {
+        guard let info = try info(layer), !info.isReadOnly else {
+            try create(copy, from: layer, limit: nil)
+            return try settle(copy)
+        }
+        try attempt("snapshot", objectName(layer)) {
+            try PoolHealth.requireRoom(try pool.status(), pool.name)
+            try DeviceMapper.suspend(objectName(layer))
+            let made = Result {
+                try fresh(copy) { () throws(SystemError) in
+                    try pool.createSnapshot(copy.rawValue, of: layer.rawValue)
+                }
+            }
+            try DeviceMapper.resume(objectName(layer))
+            try made.get()
+        }
+    }
+
+    /// Replays the journal of a copy where something is in it: a frozen filesystem has nothing there, and one that was
+    /// unmounted neither, but of one that a power cut has left nobody knows.
+    private func settle(_ copy: LayerNumber) throws(StorageError) {
+        do throws(StorageError) {
+            try attempt("snapshot", objectName(copy)) {
+                try activate(copy, readOnly: true)
+                guard try filesystem.mayNeedReplay(on: path(copy)) else { return }
+                try DeviceMapper.removePatiently(objectName(copy))
+                try activate(copy, readOnly: false)
+                try filesystem.replay(on: path(copy))
+                try DeviceMapper.removePatiently(objectName(copy))
+            }
+        } catch {
+            try? remove(copy)
+            throw error
+        }
+    }
+}
