@@ -11,7 +11,8 @@ enum Ext4ChangedInodes {
         in ranges: [Range<UInt64>], between parent: FileDescriptor, and child: FileDescriptor
     ) throws(SystemError) -> Set<UInt64>? {
         guard let old = try Ext4InodeTables(on: parent), let new = try Ext4InodeTables(on: child),
-            old.inodeSize == new.inodeSize, old.inodesPerGroup == new.inodesPerGroup, new.tables.starts(with: old.tables)
+            old.inodeSize == new.inodeSize, old.inodesPerGroup == new.inodesPerGroup,
+            new.tables.starts(with: old.tables)
         else { return nil }
         let size = new.inodeSize
         var changed: Set<UInt64> = []

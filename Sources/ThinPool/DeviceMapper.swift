@@ -75,7 +75,8 @@ public enum DeviceMapper {
             return DMInfo(
                 number: DeviceNumber(major: info.major, minor: info.minor), openCount: Int(info.open_count),
                 isReadOnly: info.read_only != 0,
-                hasTable: info.live_table != 0, isDeferredRemove: info.deferred_remove != 0, isSuspended: info.suspended != 0)
+                hasTable: info.live_table != 0, isDeferredRemove: info.deferred_remove != 0,
+                isSuspended: info.suspended != 0)
         }
     }
 

@@ -71,6 +71,25 @@ struct DeviceMapperDriverTests {
         }
     }
 
+    /// As a snapshot that was killed before it had let go leaves it.
+    @Test func aSuspendedLayerGoesOn() throws {
+        try withPlan { root, configuration in
+            try DeviceMapperDriver.build(root, configuration)
+            let driver = try DeviceMapperDriver(root, configuration)
+            try driver.create(layer, from: nil, limit: nil)
+            try driver.withTree(layer) { tree throws in
+                try write("before", to: "file", in: tree)
+                let device = driver.objectName(layer)
+                try DeviceMapper.suspend(device)
+                #expect(try DeviceMapper.info(device)?.isSuspended == true)
+                try driver.reopen(layer)
+                try driver.reopen(layer)
+                #expect(try DeviceMapper.info(device)?.isSuspended == false)
+                try write("after", to: "file", in: tree)
+            }
+        }
+    }
+
     @Test func afterARebootSeveralMayOpenAtOnce() throws {
         try withPlan { root, configuration in
             try DeviceMapperDriver.build(root, configuration)

@@ -3,6 +3,7 @@ import Foundation
 import Glibc
 import Lamina
 import Testing
+import ThinPool
 
 @Suite(.serialized, .enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct CrashTests {
     /// Kills create, commit and rm at random moments: at the next command nothing is lost and nothing left over.
@@ -47,6 +48,47 @@ import Testing
             try writeText("", to: lamina.root + "/in-flight/.77-1")
             #expect(try lamina("layer", "ls").status == 0)
             #expect(directoryNames(lamina.root + "/in-flight") == [])
+        }
+    }
+
+    /// Kills `changes` of a layer that is mounted, which works from a snapshot: whoever writes to the layer goes on, and
+    /// nothing is left of the snapshot.
+    @Test(arguments: CommandGround.here) func killedSnapshotsLeaveTheLayerAlone(_ ground: CommandGround) throws {
+        let rounds = ground == .devicemapper ? 12 : TestHost.isGuest ? 2 : 40
+        let longest = TestHost.isGuest ? 1_200_000 : 40_000
+        try ground.withRoot { lamina throws in
+            #expect(try lamina("layer", "create", "base").status == 0)
+            #expect(try lamina("layer", "commit", "base").status == 0)
+            #expect(try lamina("layer", "create", "busy", "--parent", "base").status == 0)
+            let target = try #require(try lamina("layer", "mount", "busy", "--json").value("target"))
+            for round in 0..<rounds {
+                let process = try lamina.start(["layer", "changes", "busy"])
+                usleep(UInt32.random(in: 0...UInt32(longest)))
+                kill(process.processIdentifier, SIGKILL)
+                process.waitUntilExit()
+                #expect(try lamina("layer", "ls").status == 0)
+                try writeText("\(round)", to: target + "/round")
+                let objects = try objects(of: lamina)
+                #expect(objects == 2, "round \(round)")
+            }
+            #expect(try lamina("layer", "changes", "busy").output == "A /round\n")
+            #expect(try lamina("layer", "umount", "busy").status == 0)
+        }
+    }
+
+    /// The same, killed at the worst moment: the device is suspended, and who writes to it waits.
+    @Test(.enabled(if: TestHost.hasDeviceMapper, "the kernel has no device-mapper"))
+    func aLayerLeftSuspendedGoesOn() throws {
+        try CommandGround.devicemapper.withRoot { lamina throws in
+            #expect(try lamina("layer", "create", "busy").status == 0)
+            let target = try #require(try lamina("layer", "mount", "busy", "--json").value("target"))
+            let layer = try lamina("layer", "inspect", "busy", "--json")
+            let (device, number) = (try #require(layer.value("driverObject")), try #require(layer.value("number")))
+            try DeviceMapper.suspend(device)
+            try writeText("", to: lamina.root + "/in-flight/\(number)-1")
+            #expect(try lamina("layer", "ls").status == 0)
+            try #require(try DeviceMapper.info(device)?.isSuspended == false)
+            try writeText("x", to: target + "/file")
         }
     }
 
