@@ -46,7 +46,7 @@ enum Ext4ChangedInodes {
         if one == other { return true }
         var (one, other) = (Array(one), Array(other))
         // i_extra_isize says how far the fields reach; behind them are attributes.
-        let extra = one.count > 128 ? one.number(UInt16.self, at: 0x80) : 0
+        let extra = one.count > 128 ? one.littleEndian(UInt16.self, at: 0x80) : 0
         var ignored = [0x8..<0xC, 0x7C..<0x7E]
         if extra >= 0x10 { ignored += [0x82..<0x84, 0x8C..<0x90] }
         for range in ignored {

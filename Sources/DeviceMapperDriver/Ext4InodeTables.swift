@@ -15,27 +15,28 @@ struct Ext4InodeTables: Equatable {
     init?(on device: FileDescriptor) throws(SystemError) {
         let head = try Self.read(device, at: 1024, count: 1024)
         // s_magic; s_feature_incompat.
-        guard head.number(UInt16.self, at: 0x38) == 0xEF53 else { return nil }
-        let incompatible = head.number(UInt32.self, at: 0x60)
+        guard head.littleEndian(UInt16.self, at: 0x38) == 0xEF53 else { return nil }
+        let incompatible = head.littleEndian(UInt32.self, at: 0x60)
         guard incompatible & ~Self.knownFeatures == 0 else { return nil }
-        let blockSize = UInt64(1024) << UInt64(head.number(UInt32.self, at: 0x18))
-        let firstBlock = UInt64(head.number(UInt32.self, at: 0x14))
-        let blocksPerGroup = UInt64(head.number(UInt32.self, at: 0x20))
+        let blockSize = UInt64(1024) << UInt64(head.littleEndian(UInt32.self, at: 0x18))
+        let firstBlock = UInt64(head.littleEndian(UInt32.self, at: 0x14))
+        let blocksPerGroup = UInt64(head.littleEndian(UInt32.self, at: 0x20))
         let has64Bit = incompatible & Self.has64BitNumbers != 0
-        var blocks = UInt64(head.number(UInt32.self, at: 0x4))
-        if has64Bit { blocks |= UInt64(head.number(UInt32.self, at: 0x150)) << 32 }
-        inodesPerGroup = Int(head.number(UInt32.self, at: 0x28))
-        inodeSize = Int(head.number(UInt16.self, at: 0x58))
+        var blocks = UInt64(head.littleEndian(UInt32.self, at: 0x4))
+        if has64Bit { blocks |= UInt64(head.littleEndian(UInt32.self, at: 0x150)) << 32 }
+        inodesPerGroup = Int(head.littleEndian(UInt32.self, at: 0x28))
+        inodeSize = Int(head.littleEndian(UInt16.self, at: 0x58))
         guard blocksPerGroup > 0, blocks > firstBlock, inodesPerGroup > 0, inodeSize >= 128,
             inodeSize & (inodeSize - 1) == 0
         else { return nil }
         let groups = (blocks - firstBlock + blocksPerGroup - 1) / blocksPerGroup
 
-        let size = has64Bit ? Int(head.number(UInt16.self, at: 0xFE)) : 32
+        let size = has64Bit ? Int(head.littleEndian(UInt16.self, at: 0xFE)) : 32
         guard size >= 32, UInt64(size) <= blockSize else { return nil }
         let perBlock = blockSize / UInt64(size)
         // Blocks of descriptors follow the superblock, those from s_first_meta_bg on lie in the groups they describe.
-        let firstMeta = incompatible & Self.hasMetaGroups != 0 ? UInt64(head.number(UInt32.self, at: 0x104)) : .max
+        let firstMeta =
+            incompatible & Self.hasMetaGroups != 0 ? UInt64(head.littleEndian(UInt32.self, at: 0x104)) : .max
         let backups = SuperblockBackups(head)
         var tables: [UInt64] = []
         for number in 0..<(groups + perBlock - 1) / perBlock {
@@ -47,8 +48,8 @@ struct Ext4InodeTables: Equatable {
             let descriptors = try Self.read(device, at: block * blockSize, count: Int(blockSize))
             for index in 0..<Int(min(perBlock, groups - number * perBlock)) {
                 // bg_inode_table_lo and _hi.
-                var table = UInt64(descriptors.number(UInt32.self, at: index * size + 0x8))
-                if size >= 64 { table |= UInt64(descriptors.number(UInt32.self, at: index * size + 0x28)) << 32 }
+                var table = UInt64(descriptors.littleEndian(UInt32.self, at: index * size + 0x8))
+                if size >= 64 { table |= UInt64(descriptors.littleEndian(UInt32.self, at: index * size + 0x28)) << 32 }
                 tables.append(table * blockSize)
             }
         }
@@ -99,9 +100,9 @@ private struct SuperblockBackups {
     private let only: [UInt64]?
 
     init(_ superblock: [UInt8]) {
-        isSparse = superblock.number(UInt32.self, at: 0x64) & 0x1 != 0
-        let hasTwo = superblock.number(UInt32.self, at: 0x5C) & 0x200 != 0
-        only = hasTwo ? [0x24C, 0x250].map { UInt64(superblock.number(UInt32.self, at: $0)) } : nil
+        isSparse = superblock.littleEndian(UInt32.self, at: 0x64) & 0x1 != 0
+        let hasTwo = superblock.littleEndian(UInt32.self, at: 0x5C) & 0x200 != 0
+        only = hasTwo ? [0x24C, 0x250].map { UInt64(superblock.littleEndian(UInt32.self, at: $0)) } : nil
     }
 
     func isIn(_ group: UInt64) -> Bool {

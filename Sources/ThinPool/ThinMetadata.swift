@@ -54,9 +54,10 @@ public struct ThinMetadata {
         try walk(superblock.detailsRoot, valueSize: Self.detailsSize, within: 0...UInt64.max) { id, value in
             devices.append(
                 ThinDeviceDetails(
-                    id: id, mappedBlocks: value.number(UInt64.self, at: 0),
-                    transactionID: value.number(UInt64.self, at: 8), creationTime: value.number(UInt32.self, at: 16),
-                    snapshottedTime: value.number(UInt32.self, at: 20)))
+                    id: id, mappedBlocks: value.littleEndian(UInt64.self, at: 0),
+                    transactionID: value.littleEndian(UInt64.self, at: 8),
+                    creationTime: value.littleEndian(UInt32.self, at: 16),
+                    snapshottedTime: value.littleEndian(UInt32.self, at: 20)))
         }
         return devices
     }
@@ -66,14 +67,14 @@ public struct ThinMetadata {
     public func blocks(of id: UInt64) throws(SystemError) -> (mapped: UInt64, written: UInt64) {
         var made: UInt32?
         try walk(superblock.detailsRoot, valueSize: Self.detailsSize, within: id...id) { _, value in
-            made = value.number(UInt32.self, at: 16)
+            made = value.littleEndian(UInt32.self, at: 16)
         }
         guard let made else { throw SystemError("read metadata", "thin device \(id)", .noData) }
         let root = try mappingRoot(of: id)
         var (mapped, written): (UInt64, UInt64) = (0, 0)
         try walk(root, valueSize: Self.mappingSize, within: 0...UInt64.max) { _, value in
             mapped += 1
-            if value.number(UInt64.self, at: 0) % (1 << Self.timeBits) >= UInt64(made) { written += 1 }
+            if value.littleEndian(UInt64.self, at: 0) % (1 << Self.timeBits) >= UInt64(made) { written += 1 }
         }
         return (mapped, written)
     }
@@ -152,7 +153,7 @@ public struct ThinMetadata {
             let node = try node(number, valueSize: Self.mappingSize)
             guard node.isLeaf else { throw node.refused() }
             for index in 0..<node.count {
-                found[node.key(index)] = node.value(index).number(UInt64.self, at: 0) >> Self.timeBits
+                found[node.key(index)] = node.value(index).littleEndian(UInt64.self, at: 0) >> Self.timeBits
             }
         }
         return found
@@ -161,7 +162,7 @@ public struct ThinMetadata {
     private func mappingRoot(of device: UInt64) throws(SystemError) -> UInt64 {
         var root: UInt64?
         try walk(superblock.mappingRoot, valueSize: 8, within: device...device) { _, value in
-            root = value.number(UInt64.self, at: 0)
+            root = value.littleEndian(UInt64.self, at: 0)
         }
         guard let root else { throw SystemError("read metadata", "thin device \(device)", .noData) }
         return root
@@ -215,16 +216,16 @@ private struct BTreeNode {
     init(_ bytes: [UInt8], number: UInt64, valueSize: Int) throws(SystemError) {
         self.bytes = bytes
         self.number = number
-        isLeaf = bytes.number(UInt32.self, at: 4) & 2 != 0
-        count = Int(bytes.number(UInt32.self, at: 16))
-        room = Int(bytes.number(UInt32.self, at: 20))
-        size = Int(bytes.number(UInt32.self, at: 24))
+        isLeaf = bytes.littleEndian(UInt32.self, at: 4) & 2 != 0
+        count = Int(bytes.littleEndian(UInt32.self, at: 16))
+        room = Int(bytes.littleEndian(UInt32.self, at: 20))
+        size = Int(bytes.littleEndian(UInt32.self, at: 24))
         guard count <= room, size == (isLeaf ? valueSize : 8), 32 + room * (8 + size) <= bytes.count else {
             throw refused()
         }
     }
 
-    func key(_ index: Int) -> UInt64 { bytes.number(UInt64.self, at: 32 + 8 * index) }
+    func key(_ index: Int) -> UInt64 { bytes.littleEndian(UInt64.self, at: 32 + 8 * index) }
 
     func value(_ index: Int) -> ArraySlice<UInt8> {
         let start = 32 + 8 * room + size * index
@@ -232,7 +233,7 @@ private struct BTreeNode {
     }
 
     /// Of an internal node.
-    func child(_ index: Int) -> UInt64 { value(index).number(UInt64.self, at: 0) }
+    func child(_ index: Int) -> UInt64 { value(index).littleEndian(UInt64.self, at: 0) }
 
     func refused() -> SystemError { SystemError("read metadata", "btree node \(number)", .invalidArgument) }
 }

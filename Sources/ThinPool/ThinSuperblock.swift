@@ -19,13 +19,13 @@ public struct ThinSuperblock: Sendable, Equatable {
 
     init(_ blocks: MetadataBlocks, at number: UInt64) throws(SystemError) {
         let block = try blocks.read(number, .superblock)
-        guard block.number(UInt64.self, at: 32) == 27_022_010 else {
+        guard block.littleEndian(UInt64.self, at: 32) == 27_022_010 else {
             throw SystemError("read superblock of", blocks.path, Errno(rawValue: EUCLEAN), detail: "wrong magic")
         }
-        transactionID = block.number(UInt64.self, at: 48)
+        transactionID = block.littleEndian(UInt64.self, at: 48)
         // The root of the data's space map begins with their number.
-        dataBlocks = block.number(UInt64.self, at: 64)
-        mappingRoot = block.number(UInt64.self, at: 320)
-        detailsRoot = block.number(UInt64.self, at: 328)
+        dataBlocks = block.littleEndian(UInt64.self, at: 64)
+        mappingRoot = block.littleEndian(UInt64.self, at: 320)
+        detailsRoot = block.littleEndian(UInt64.self, at: 328)
     }
 }
