@@ -3,7 +3,8 @@ import SystemPackage
 
 /// A driver that can say what may differ between a layer and its parent without walking both trees.
 public protocol ChangeTracking: StorageDriver {
-    /// Names every entry that may differ between `child` and `parent`, both of which nobody writes meanwhile.
+    /// Names every entry that may differ between `parent`, which is committed, and `child`, made of it, which nobody
+    /// writes meanwhile.
     ///
     /// What is named need not differ: the caller compares it. What is not named is equal in both trees, except below
     /// a directory that is named and is another directory than at this path of the parent: the caller walks the whole
