@@ -18,14 +18,11 @@ extension Subvolume {
         }
         var paths: [String] = []
         for (directory, name) in found {
-            var arguments = btrfs_ioctl_ino_lookup_args()
-            arguments.treeid = id
-            arguments.objectid = directory
-            try check(
-                ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_INO_LOOKUP), &arguments), "look up inode", "\(directory)")
-            let parent = withUnsafeBytes(of: &arguments.name) { bytes in
-                String(decoding: bytes.prefix { $0 != 0 }, as: UTF8.self)
-            }
+            let arguments = IoctlArguments(size: LAM_BTRFS_INO_LOOKUP_SIZE)
+            arguments.set(id, at: LAM_BTRFS_INO_LOOKUP_TREE)
+            arguments.set(directory, at: LAM_BTRFS_INO_LOOKUP_OBJECT)
+            try arguments.call(UInt(LAM_BTRFS_IOC_INO_LOOKUP), subvolume, "look up inode", "\(directory)")
+            let parent = String(decoding: arguments.name(at: LAM_BTRFS_INO_LOOKUP_NAME), as: UTF8.self)
             paths.append(parent + name)
         }
         return paths

@@ -13,18 +13,17 @@ public enum Subvolume {
 
     /// Makes an empty subvolume `name` in `directory`.
     public static func create(_ name: String, in directory: FileDescriptor) throws(SystemError) {
-        var arguments = try volumeArguments(name)
-        try check(
-            ioctl(directory.rawValue, UInt(LAM_BTRFS_IOC_SUBVOL_CREATE_V2), &arguments), "create subvolume", name)
+        let arguments = try volumeArguments(name)
+        try arguments.call(UInt(LAM_BTRFS_IOC_SUBVOL_CREATE_V2), directory, "create subvolume", name)
     }
 
     /// Makes a writable snapshot `name` of the subvolume open as `source`, in `directory`.
     public static func snapshot(
         of source: FileDescriptor, _ name: String, in directory: FileDescriptor
     ) throws(SystemError) {
-        var arguments = try volumeArguments(name)
-        arguments.fd = Int64(source.rawValue)
-        try check(ioctl(directory.rawValue, UInt(LAM_BTRFS_IOC_SNAP_CREATE_V2), &arguments), "snapshot", name)
+        let arguments = try volumeArguments(name)
+        arguments.set(Int64(source.rawValue), at: LAM_BTRFS_VOL_ARGS_V2_FD)
+        try arguments.call(UInt(LAM_BTRFS_IOC_SNAP_CREATE_V2), directory, "snapshot", name)
     }
 
     /// Removes the subvolume `name` of `directory`, and those that users have made inside it. Its blocks are given
@@ -40,9 +39,9 @@ public enum Subvolume {
             defer { parent.closeQuietly() }
             try destroy(path.lastComponent?.string ?? nested, in: parent)
         }
-        var arguments = btrfs_ioctl_vol_args()
-        try copy(name, into: &arguments.name)
-        try check(ioctl(directory.rawValue, UInt(LAM_BTRFS_IOC_SNAP_DESTROY), &arguments), "destroy subvolume", name)
+        let arguments = IoctlArguments(size: LAM_BTRFS_VOL_ARGS_SIZE)
+        try arguments.setName(name, at: LAM_BTRFS_VOL_ARGS_NAME)
+        try arguments.call(UInt(LAM_BTRFS_IOC_SNAP_DESTROY), directory, "destroy subvolume", name)
     }
 
     public static func isReadOnly(_ subvolume: FileDescriptor) throws(SystemError) -> Bool {
@@ -71,28 +70,17 @@ public enum Subvolume {
     public static func info(
         _ subvolume: FileDescriptor
     ) throws(SystemError) -> (id: UInt64, takenInTransaction: UInt64?) {
-        var arguments = btrfs_ioctl_get_subvol_info_args()
-        try check(
-            ioctl(subvolume.rawValue, UInt(LAM_BTRFS_IOC_GET_SUBVOL_INFO), &arguments), "read subvolume info",
-            "subvolume")
-        let isSnapshot = withUnsafeBytes(of: &arguments.parent_uuid) { $0.contains { $0 != 0 } }
-        return (arguments.treeid, isSnapshot ? arguments.otransid : nil)
+        let arguments = IoctlArguments(size: LAM_BTRFS_SUBVOL_INFO_SIZE)
+        try arguments.call(UInt(LAM_BTRFS_IOC_GET_SUBVOL_INFO), subvolume, "read subvolume info", "subvolume")
+        let parent = LAM_BTRFS_SUBVOL_INFO_PARENT
+        let isSnapshot = arguments.bytes(parent..<parent + 16).contains { $0 != 0 }
+        let taken = arguments.get(UInt64.self, at: LAM_BTRFS_SUBVOL_INFO_OTRANSID)
+        return (arguments.get(UInt64.self, at: LAM_BTRFS_SUBVOL_INFO_TREE), isSnapshot ? taken : nil)
     }
 
-    private static func volumeArguments(_ name: String) throws(SystemError) -> btrfs_ioctl_vol_args_v2 {
-        var arguments = btrfs_ioctl_vol_args_v2()
-        try copy(name, into: &arguments.name)
+    private static func volumeArguments(_ name: String) throws(SystemError) -> IoctlArguments {
+        let arguments = IoctlArguments(size: LAM_BTRFS_VOL_ARGS_V2_SIZE)
+        try arguments.setName(name, at: LAM_BTRFS_VOL_ARGS_V2_NAME)
         return arguments
-    }
-
-    /// Fills a C array of characters, ended by NUL.
-    private static func copy<Field>(_ name: String, into field: inout Field) throws(SystemError) {
-        let bytes = Array(name.utf8)
-        let fits = withUnsafeMutableBytes(of: &field) { buffer in
-            guard bytes.count < buffer.count else { return false }
-            buffer.copyBytes(from: bytes + [0])
-            return true
-        }
-        if !fits { throw SystemError("name subvolume", name, .fileNameTooLong) }
     }
 }
