@@ -2,7 +2,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/capability.h>
 #include <linux/dqblk_xfs.h>
+#include <sched.h>
 #include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/quota.h>
@@ -75,6 +77,10 @@ int lam_fsconfig_string(int fd, const char *key, const char *value) {
 
 int lam_fsconfig_create(int fd) { return fsconfig(fd, FSCONFIG_CMD_CREATE, NULL, NULL, 0); }
 
+int lam_fspick(const char *path) { return fspick(AT_FDCWD, path, FSPICK_CLOEXEC); }
+
+int lam_fsconfig_reconfigure(int fd) { return fsconfig(fd, FSCONFIG_CMD_RECONFIGURE, NULL, NULL, 0); }
+
 int lam_fsmount(int fd, unsigned attributes) { return fsmount(fd, FSMOUNT_CLOEXEC, attributes); }
 
 int lam_open_tree_clone(int dirfd, const char *path, int recursive) {
@@ -84,6 +90,11 @@ int lam_open_tree_clone(int dirfd, const char *path, int recursive) {
 int lam_mount_set_attributes(int fd, uint64_t set, int recursive) {
     struct mount_attr attributes = {.attr_set = set};
     return mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes, sizeof attributes);
+}
+
+int lam_mount_make_private(int fd) {
+    struct mount_attr attributes = {.propagation = MS_PRIVATE};
+    return mount_setattr(fd, "", AT_EMPTY_PATH, &attributes, sizeof attributes);
 }
 
 int lam_move_mount(int from_fd, int to_dirfd, const char *to_path) {
@@ -96,6 +107,29 @@ int lam_set_project(int fd, uint32_t project) {
     attributes.fsx_projid = project;
     attributes.fsx_xflags |= FS_XFLAG_PROJINHERIT;
     return ioctl(fd, FS_IOC_FSSETXATTR, &attributes);
+}
+
+int lam_unshare(int flags) { return unshare(flags); }
+
+int lam_drop_effective_capability(int capability) {
+    struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3};
+    struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+    if (syscall(SYS_capget, &header, data) != 0) return -1;
+    data[CAP_TO_INDEX(capability)].effective &= ~CAP_TO_MASK(capability);
+    return (int)syscall(SYS_capset, &header, data);
+}
+
+int lam_get_project(int fd, uint32_t *project) {
+    struct fsxattr attributes;
+    if (ioctl(fd, FS_IOC_FSGETXATTR, &attributes) != 0) return -1;
+    *project = attributes.fsx_projid;
+    return 0;
+}
+
+int lam_project_quota_enforced(int fd) {
+    struct fs_quota_statv state = {.qs_version = FS_QSTATV_VERSION1};
+    if (syscall(SYS_quotactl_fd, fd, QCMD(Q_XGETQSTATV, PRJQUOTA), 0, &state) != 0) return -1;
+    return (state.qs_flags & FS_QUOTA_PDQ_ENFD) != 0;
 }
 
 int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes) {

@@ -57,25 +57,3 @@ final class Ring<Slot>: @unchecked Sendable {
         while sem_wait(semaphore) == -1 {}
     }
 }
-
-/// Starts a thread that runs `body`.
-/// - Returns: what pthread_join takes.
-func startThread(_ body: @escaping @Sendable () -> Void) throws(Errno) -> pthread_t {
-    final class Box: Sendable {
-        let body: @Sendable () -> Void
-        init(_ body: @escaping @Sendable () -> Void) { self.body = body }
-    }
-    let box = Unmanaged.passRetained(Box(body))
-    var thread = pthread_t()
-    let code = pthread_create(
-        &thread, nil,
-        { context in
-            Unmanaged<Box>.fromOpaque(context!).takeRetainedValue().body()
-            return nil
-        }, box.toOpaque())
-    if code != 0 {
-        box.release()
-        throw Errno(rawValue: code)
-    }
-    return thread
-}

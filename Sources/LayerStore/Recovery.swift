@@ -79,9 +79,12 @@ struct RecoveryRun {
         }
         for layer in layers where layer.kind != .view {
             if objects.contains(layer.number) {
-                if layer.kind == .active { try driver.reopen(layer.number) }
-            } else if layer.kind == .active {
+                if layer.kind == .committed { continue }
+                if try isWhole(layer.number) { continue }
+            }
+            if layer.kind == .active {
                 try records.write("recover", layer.name.text) { db in try LayerRecords.delete(layer.number, in: db) }
+                try driver.remove(layer.number)
                 done.append(
                     Recovery(
                         number: layer.number,
@@ -94,5 +97,16 @@ struct RecoveryRun {
             try db.execute(sql: "UPDATE root SET bootID = ?", arguments: [boot])
         }
         return done
+    }
+
+    /// Whether an active layer is there to be written; what of it has reached the disk may be less.
+    private func isWhole(_ number: LayerNumber) throws(StorageError) -> Bool {
+        do throws(StorageError) {
+            try driver.reopen(number)
+            return true
+        } catch {
+            guard error.kind == .notFound else { throw error }
+            return false
+        }
     }
 }

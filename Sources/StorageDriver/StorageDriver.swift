@@ -43,6 +43,7 @@ public protocol StorageDriver: Sendable {
     func commit(_ layer: LayerNumber) throws(StorageError)
 
     /// Makes a layer writable again whose commit was interrupted before it was recorded.
+    /// - Throws: `.notFound` when it is not there, or not all of it.
     func reopen(_ layer: LayerNumber) throws(StorageError)
 
     /// Removes the layer. A number that has no object is not an error. Works on a full pool too.
@@ -116,5 +117,21 @@ public struct DriverOptions: Sendable, Equatable {
         self.backing = backing
         self.filesystem = filesystem
         self.force = force
+    }
+
+    /// For drivers that take no options of their own.
+    /// - Throws: `.invalidArgument` for one of another driver.
+    public func requireNone(of driver: String, _ root: RootLocation) throws(StorageError) {
+        let option: String? =
+            switch backing {
+            case .loop: "--loop"
+            case .pool: "--pool"
+            case .devices: "--data"
+            case nil: filesystem == nil ? nil : "--fs"
+            }
+        if let option {
+            throw StorageError(
+                .invalidArgument, "init", root.path, "\(option) is not an option of the \(driver) driver")
+        }
     }
 }

@@ -1,4 +1,3 @@
-import CLinux
 import Glibc
 import LinuxSystem
 import StorageDriver
@@ -33,16 +32,7 @@ public struct VFSDriver: StorageDriver {
     public static func plan(
         _ root: RootLocation, _ options: DriverOptions
     ) throws(StorageError) -> DriverConfiguration {
-        let option: String? =
-            switch options.backing {
-            case .loop: "--loop"
-            case .pool: "--pool"
-            case .devices: "--data"
-            case nil: options.filesystem == nil ? nil : "--fs"
-            }
-        if let option {
-            throw StorageError(.invalidArgument, "init", root.path, "\(option) is not an option of the vfs driver")
-        }
+        try options.requireNone(of: name, root)
         return [:]
     }
 
@@ -108,8 +98,10 @@ public struct VFSDriver: StorageDriver {
     }
 
     public func reopen(_ layer: LayerNumber) throws(StorageError) {
-        guard exists(path(layer, .committed)) else { return }
-        try attempt("reopen", path(layer, .committed)) { try move(layer, .committed, .active) }
+        try attempt("reopen", objectName(layer)) {
+            if exists(path(layer, .active)) { return }
+            try move(layer, .committed, .active)
+        }
     }
 
     public func remove(_ layer: LayerNumber) throws(StorageError) {
@@ -118,7 +110,10 @@ public struct VFSDriver: StorageDriver {
             try attempt("remove", path(layer, state)) {
                 let directory = try FileDescriptor.openingDirectory("\(base)/\(state)")
                 defer { directory.closeQuietly() }
-                try directory.removeEntry(EntryName(layer.description))
+                let name = EntryName(layer.description)
+                let project = try directory.openEntry(name, flags: O_DIRECTORY).closing { ProjectQuota(of: $0) }
+                try project?.lift(on: directory)
+                try directory.removeEntry(name)
             }
         }
     }
@@ -151,9 +146,8 @@ public struct VFSDriver: StorageDriver {
         try attempt("usage", objectName(layer)) {
             let tree = try FileDescriptor.openingDirectory(objectName(layer))
             defer { tree.closeQuietly() }
-            var inodes: Set<UInt64> = []
-            let bytes = try Self.allocated(in: tree, &inodes)
-            return LayerUsage(exclusiveBytes: bytes, referencedBytes: bytes, inodes: UInt64(inodes.count))
+            let size = try TreeSize(of: tree)
+            return LayerUsage(exclusiveBytes: size.bytes, referencedBytes: size.bytes, inodes: size.inodes)
         }
     }
 
@@ -195,42 +189,20 @@ public struct VFSDriver: StorageDriver {
         }
     }
 
-    /// A project quota on everything below the directory. The project's number is made of the root's id (upper 12
-    /// bits of 32, never 0) and the layer's number (lower 20 bits), so that roots on one filesystem seldom meet.
+    /// A project quota on everything below the directory.
     private func setLimit(
         _ limit: UInt64, _ layer: LayerNumber, _ directory: FileDescriptor
     ) throws(StorageError) {
-        let project = ((rootID % 4095) + 1) << 20 | UInt32(truncatingIfNeeded: layer.rawValue % (1 << 20))
         do throws(SystemError) {
             let type = try FilesystemStatus(path: base).typeName
             // The kernel lets the superuser pass the quotas of ext4.
             guard type == "xfs" else { throw SystemError("quota", base, .notSupported) }
-            try check(lam_set_project_limit(directory.rawValue, project, limit), "set project limit", base)
-            try check(lam_set_project(directory.rawValue, project), "set project", base)
+            try ProjectQuota(root: rootID, layer: layer.rawValue).limit(directory, to: limit)
         } catch {
             throw StorageError(
                 .unimplemented, "create", path(layer, .active),
                 "the vfs driver cannot hold a size limit on this filesystem", errno: error.errno,
                 hint: "use xfs mounted with prjquota, or the btrfs or devicemapper driver")
         }
-    }
-
-    /// Bytes on the disk of all files below a directory, each inode once.
-    private static func allocated(
-        in directory: FileDescriptor, _ inodes: inout Set<UInt64>
-    ) throws(SystemError) -> UInt64 {
-        let own = try directory.status()
-        var bytes = inodes.insert(own.inode).inserted ? own.allocated : 0
-        for name in try directory.entries() {
-            let status = try directory.status(of: name)
-            if status.kind == .directory {
-                let below = try directory.openEntry(name, flags: O_DIRECTORY)
-                defer { below.closeQuietly() }
-                bytes += try allocated(in: below, &inodes)
-            } else if inodes.insert(status.inode).inserted {
-                bytes += status.allocated
-            }
-        }
-        return bytes
     }
 }

@@ -41,15 +41,24 @@ int lam_fsopen(const char *type);
 int lam_fsconfig_flag(int fd, const char *key);
 int lam_fsconfig_string(int fd, const char *key, const char *value);
 int lam_fsconfig_create(int fd);
+int lam_fspick(const char *path);
+int lam_fsconfig_reconfigure(int fd);
 int lam_fsmount(int fd, unsigned attributes);
 int lam_open_tree_clone(int dirfd, const char *path, int recursive);
 int lam_mount_set_attributes(int fd, uint64_t set, int recursive);
+int lam_mount_make_private(int fd);
 int lam_move_mount(int from_fd, int to_dirfd, const char *to_path);
 
 int lam_statfs(const char *path, struct statfs *out);
 
-// Project quotas (FS_IOC_FSSETXATTR, Q_XSETQLIM): limit in bytes.
+// Of the calling thread alone.
+int lam_unshare(int flags);
+int lam_drop_effective_capability(int capability);
+
+// Project quotas (FS_IOC_FSSETXATTR, Q_XGETQSTATV, Q_XSETQLIM): limit in bytes, 0 for none; enforced is 1 or 0.
+int lam_get_project(int fd, uint32_t *project);
 int lam_set_project(int fd, uint32_t project);
+int lam_project_quota_enforced(int fd);
 int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes);
 
 static const int LAM_O_DIRECT = 040000;
@@ -58,6 +67,11 @@ static const int LAM_AT_SYMLINK_NOFOLLOW = 0x100;
 static const uint64_t LAM_STATX_ATTR_MOUNT_ROOT = 0x2000;
 static const uint32_t LAM_STATX_BTIME = 0x800;
 static const unsigned LAM_MOUNT_ATTR_RDONLY = 0x1;
+static const unsigned long LAM_MS_RDONLY = MS_RDONLY;
+static const unsigned long LAM_MS_REC_PRIVATE = MS_REC | MS_PRIVATE;
+static const int LAM_CLONE_FS = 0x200;
+static const int LAM_CLONE_NEWNS = 0x20000;
+static const int LAM_CAP_SYS_RESOURCE = 24;
 static const int LAM_SEEK_DATA = 3;
 static const int LAM_SEEK_HOLE = 4;
 static const unsigned long LAM_FICLONE = FICLONE;

@@ -1,19 +1,18 @@
 import Glibc
-import LinuxSystem
 import SystemPackage
 
 /// Copies a tree with all that a layer keeps: type, mode, owner, nanosecond times, xattrs, hard links, holes, device
 /// numbers.
-struct TreeCopy {
+public struct TreeCopy {
     /// Where the first link of an inode was copied to below the target, for files with several.
     private var firstLinks: [UInt64: EntryName] = [:]
     private let targetRoot: FileDescriptor
 
     /// Copies the contents and the own attributes of `source` into the empty directory `target`.
-    static func run(from source: FileDescriptor, to target: FileDescriptor) throws(SystemError) {
+    public static func run(from source: FileDescriptor, to target: FileDescriptor) throws(SystemError) {
         var copy = TreeCopy(targetRoot: target)
         try copy.directory(source, target, path: [])
-        try copy.attributes(of: .itself, in: source, to: .itself, in: target, try source.status())
+        try target.copyAttributes(of: .itself, from: .itself, in: source, try source.status())
     }
 
     private init(targetRoot: FileDescriptor) { self.targetRoot = targetRoot }
@@ -57,18 +56,24 @@ struct TreeCopy {
         case .fifo, .characterDevice, .blockDevice, .socket:
             try target.makeNode(name, status.kind, status.node)
         }
-        try attributes(of: name, in: source, to: name, in: target, status)
+        try target.copyAttributes(of: name, from: name, in: source, status)
     }
+}
 
-    private func attributes(
-        of name: EntryName, in source: FileDescriptor, to copy: EntryName, in target: FileDescriptor,
-        _ status: FileStatus
+extension FileDescriptor {
+    /// Gives an entry of this directory the owner, mode, extended attributes and time of another.
+    /// - Parameters:
+    ///   - status: of the source.
+    ///   - isKept: whether an extended attribute is copied.
+    public func copyAttributes(
+        of copy: EntryName, from name: EntryName, in source: FileDescriptor, _ status: FileStatus,
+        where isKept: (_ key: String) -> Bool = { _ in true }
     ) throws(SystemError) {
-        try target.setOwner(of: copy, uid: status.uid, gid: status.gid)
-        if status.kind != .symlink { try target.setPermissions(status.permissions, of: copy) }
-        for (key, value) in try source.extendedAttributes(of: name) {
-            try target.setExtendedAttribute(key, value, of: copy)
+        try setOwner(of: copy, uid: status.uid, gid: status.gid)
+        if status.kind != .symlink { try setPermissions(status.permissions, of: copy) }
+        for (key, value) in try source.extendedAttributes(of: name) where isKept(key) {
+            try setExtendedAttribute(key, value, of: copy)
         }
-        try target.setModified(status.modified, of: copy)
+        try setModified(status.modified, of: copy)
     }
 }
