@@ -152,6 +152,12 @@ final class ArchiveApplier {
             }
         } catch {
             if error.errno == .fileExists { return false }
+            if error.errno == .notPermitted, entry.isOverlayWhiteout {
+                throw StorageError(
+                    .unimplemented, "apply", name,
+                    "member \"\(path.text)\": a character device 0:0 is overlayfs's own, and layers on it have none",
+                    errno: error.errno, hint: "import it into a root of another driver")
+            }
             throw error
         }
         do {

@@ -22,6 +22,9 @@ struct TarEntry {
     var layerAttributes: [(key: String, value: [UInt8])] {
         xattrs.filter { isLayerAttribute($0.key) }.sorted { $0.key < $1.key }
     }
+
+    /// Whether overlayfs takes it for a whiteout, and refuses to make it.
+    var isOverlayWhiteout: Bool { kind == .characterDevice && device == DeviceNumber(major: 0, minor: 0) }
 }
 
 /// Reads the members of a tar (ustar, GNU, PAX) in order, through libarchive.

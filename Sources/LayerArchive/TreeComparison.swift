@@ -8,21 +8,32 @@ import SystemPackage
 /// A directory whose time of modification is another counts as modified, as it does for Docker. What is below a
 /// directory that is gone is not told; what is below one that is new is.
 ///
-/// Hard links: the names of an inode belong together. When one of them is new or differs, or when they were not
-/// names of one inode before, all of them are told, so that each tells of the same new file.
+/// Hard links: the names of an inode belong together. When one of them is new, gone or differs, or when they were not
+/// names of one inode before, all of them are told, so that each tells of the same new file. A change of the link count
+/// is not enough to go by: overlayfs shows that of a lower file, also where names of it are hidden.
 struct TreeComparison {
     private var found: [TreeChange] = []
     /// Names in the child of inodes with several links.
     private var links: [UInt64: [Link]] = [:]
+    /// Names in the parent of inodes with several links, without those below directories that are gone.
+    private var formerNames: [UInt64: Set<EntryPath>] = [:]
+    /// Directories of the parent in whose place the child has none.
+    private var goneDirectories: [EntryPath] = []
     /// Directories that were walked in full.
     private var walked: Set<EntryPath> = []
+    /// Directories that a driver says to be the same in both trees.
+    private let sameDirectories: Set<[UInt8]>
 
     private struct Link {
         let path: EntryPath
         /// Of the same path in the parent.
         let parentInode: UInt64?
         let isChanged: Bool
+        /// As the kernel shows it.
+        let count: UInt32
     }
+
+    private init(sameDirectories: Set<[UInt8]>) { self.sameDirectories = sameDirectories }
 
     /// - Parameters:
     ///   - parent: nil tells all as added.
@@ -32,7 +43,7 @@ struct TreeComparison {
     static func changes(
         from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil
     ) throws -> [TreeChange] {
-        var comparison = TreeComparison()
+        var comparison = TreeComparison(sameDirectories: touched?.sameDirectories ?? [])
         try comparison.root(parent, child)
         if let parent, let touched {
             // The root has been compared.
@@ -51,7 +62,29 @@ struct TreeComparison {
         } else {
             try comparison.directory(parent, child, .root, only: nil)
         }
+        if let parent { try comparison.completeFormerNames(in: parent) }
         return comparison.result()
+    }
+
+    /// Looks below directories that are gone, where a file shows more links than it has names.
+    private mutating func completeFormerNames(in parent: FileDescriptor) throws {
+        guard links.values.contains(where: { $0.count < $0[0].count }) else { return }
+        while let path = goneDirectories.popLast() {
+            let directory = try parent.openDirectory(beneath: path.bytes)
+            defer { directory.closeQuietly() }
+            for name in try directory.entries() {
+                noteFormer(TreeEntry(directory, name, try directory.status(of: name)), path.appending(name.bytes))
+            }
+        }
+    }
+
+    /// Notes an entry of the parent that is the child's no more, or not of the same type.
+    private mutating func noteFormer(_ old: TreeEntry, _ path: EntryPath) {
+        if old.status.kind == .directory {
+            goneDirectories.append(path)
+        } else if old.status.linkCount > 1 {
+            formerNames[old.status.inode, default: []].insert(path)
+        }
     }
 
     private func isKnown(_ path: EntryPath, of inode: UInt64) -> Bool {
@@ -68,7 +101,9 @@ struct TreeComparison {
         var changes = found
         for group in links.values {
             let former = group.first?.parentInode
-            guard group.contains(where: { $0.isChanged || $0.parentInode != former }) else { continue }
+            let formerCount = former.flatMap { formerNames[$0]?.count }
+            guard formerCount != group.count || group.contains(where: { $0.isChanged || $0.parentInode != former })
+            else { continue }
             changes += group.filter { !$0.isChanged }.map { TreeChange(kind: .modified, path: $0.path) }
         }
         changes.sort { $0.path.precedesInWalk($1.path) }
@@ -122,6 +157,7 @@ struct TreeComparison {
     private mutating func entry(
         _ old: TreeEntry?, _ new: TreeEntry?, _ path: EntryPath, only: ArraySlice<EntryPath>?
     ) throws {
+        if let old, old.status.kind != .directory || new?.status.kind != .directory { noteFormer(old, path) }
         guard let new else {
             if old != nil { found.append(TreeChange(kind: .deleted, path: path)) }
             return
@@ -131,12 +167,13 @@ struct TreeComparison {
         guard new.status.kind == .directory else {
             if new.status.linkCount > 1, links[new.status.inode]?.contains(where: { $0.path == path }) != true {
                 links[new.status.inode, default: []].append(
-                    Link(path: path, parentInode: old?.status.inode, isChanged: !isEqual))
+                    Link(
+                        path: path, parentInode: old?.status.inode, isChanged: !isEqual, count: new.status.linkCount))
             }
             return
         }
         var only = only
-        if only != nil, old.map(new.isSameDirectory(as:)) != true {
+        if only != nil, old.map({ isSame(new, $0, path) }) != true {
             // Another directory than before: a driver says nothing about what is below it.
             if walked.contains(path) { return }
             walked.insert(path)
@@ -148,6 +185,10 @@ struct TreeComparison {
         let before = try old.flatMap { $0.status.kind == .directory ? try $0.openDirectory() : nil }
         defer { before?.closeQuietly() }
         try directory(before, after, path, only: only)
+    }
+
+    private func isSame(_ new: TreeEntry, _ old: TreeEntry, _ path: EntryPath) -> Bool {
+        new.isSameDirectory(as: old) || (old.status.kind == .directory && sameDirectories.contains(path.bytes))
     }
 }
 

@@ -39,12 +39,20 @@ public struct TouchedEntries {
     /// may differ all names that it has in either tree are here.
     public var paths: Set<[UInt8]>
 
+    /// Directories among `paths` that are the parent's, though the kernel shows another inode number or time of birth.
+    /// Of all others the caller finds out by these two.
+    public var sameDirectories: Set<[UInt8]>
+
     /// The names, in either tree, of an inode with several links; what lies below directories of another name or
     /// place than in the parent may be missing.
     public let names: (_ inode: UInt64) throws(StorageError) -> [[UInt8]]
 
-    public init(paths: Set<[UInt8]>, names: @escaping (_ inode: UInt64) throws(StorageError) -> [[UInt8]]) {
+    public init(
+        paths: Set<[UInt8]>, sameDirectories: Set<[UInt8]> = [],
+        names: @escaping (_ inode: UInt64) throws(StorageError) -> [[UInt8]]
+    ) {
         self.paths = paths
+        self.sameDirectories = sameDirectories
         self.names = names
     }
 }

@@ -26,9 +26,12 @@ public struct HostFacts: Sendable {
         public var totalBytes: UInt64
         public var freeBytes: UInt64
         public var freeInodes: UInt64
+        /// Whether its directories say of which type their entries are (d_type); nil where none was found that tells.
+        public var hasEntryTypes: Bool?
 
         public init(
-            type: String, magic: UInt64, isReadOnly: Bool, totalBytes: UInt64, freeBytes: UInt64, freeInodes: UInt64
+            type: String, magic: UInt64, isReadOnly: Bool, totalBytes: UInt64, freeBytes: UInt64, freeInodes: UInt64,
+            hasEntryTypes: Bool? = nil
         ) {
             self.type = type
             self.magic = magic
@@ -36,6 +39,7 @@ public struct HostFacts: Sendable {
             self.totalBytes = totalBytes
             self.freeBytes = freeBytes
             self.freeInodes = freeInodes
+            self.hasEntryTypes = hasEntryTypes
         }
     }
 
