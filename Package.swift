@@ -41,7 +41,8 @@ let package = Package(
         .target(
             name: "DeviceMapperDriver", dependencies: ["StorageDriver", "ThinPool", "CLinux", "LinuxSystem", system]),
         .target(name: "BtrfsDriver", dependencies: ["StorageDriver", "Subvolume", "LinuxSystem", system]),
-        .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", "CLinux", system]),
+        .target(name: "OverlayDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
+        .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
 
         // Above the drivers.
         .target(
@@ -52,7 +53,8 @@ let package = Package(
         .target(
             name: "HostProbe",
             dependencies: [
-                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "VFSDriver", "ThinPool", "LinuxSystem", system,
+                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "OverlayDriver", "VFSDriver", "ThinPool",
+                "LinuxSystem", system,
             ]),
         .target(
             name: "LayerStore",

@@ -1,15 +1,17 @@
 import BtrfsDriver
 import DeviceMapperDriver
+import OverlayDriver
 import StorageDriver
 import VFSDriver
 
 /// The drivers that Lamina knows, in order of preference: one line each.
 public enum DriverRegistry {
     /// btrfs first, for where the root is on it nothing has to be made; devicemapper where a pool or a device is named;
-    /// vfs, which copies, last and only when named.
+    /// overlay2 on the plain filesystems; vfs, which copies, last and only when named.
     public static let drivers: [any StorageDriver.Type] = [
         BtrfsDriver.self,
         DeviceMapperDriver.self,
+        OverlayDriver.self,
         VFSDriver.self,
     ]
 

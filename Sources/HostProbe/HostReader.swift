@@ -1,6 +1,7 @@
 import Glibc
 import LinuxSystem
 import StorageDriver
+import SystemPackage
 import ThinPool
 
 /// Reads the facts of this host. Changes nothing: opens no device whose opening would load a module, makes no file,
@@ -32,7 +33,14 @@ public enum HostReader {
         }
         return HostFacts.Filesystem(
             type: status.typeName, magic: status.magic, isReadOnly: status.isReadOnly, totalBytes: status.totalBytes,
-            freeBytes: status.freeBytes, freeInodes: status.freeInodes)
+            freeBytes: status.freeBytes, freeInodes: status.freeInodes, hasEntryTypes: hasEntryTypes(directory))
+    }
+
+    /// Looks at what is in the directory: nil where it is empty.
+    private static func hasEntryTypes(_ directory: String) -> Bool? {
+        guard let directory = try? FileDescriptor.openingDirectory(directory) else { return nil }
+        let entries = directory.closing { try? $0.directoryEntries() }
+        return entries?.first.map { $0.kind != nil }
     }
 
     private static func kernelFilesystems() -> Set<String> {

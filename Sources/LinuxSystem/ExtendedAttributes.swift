@@ -30,6 +30,14 @@ extension FileDescriptor {
         }
     }
 
+    /// One extended attribute of an entry of this directory, of a symlink itself too; nil where it has none of the name.
+    public func extendedAttribute(_ key: String, of name: EntryName) throws(SystemError) -> [UInt8]? {
+        var value = [UInt8](repeating: 0, count: 65536)  // XATTR_SIZE_MAX
+        let count = entryPath(name).withCString { lgetxattr($0, key, &value, value.count) }
+        if count == -1, Errno.current == .noData || Errno.current == .notSupported { return nil }
+        return Array(value[..<(try check(count, "read xattr \(key)", name.text))])
+    }
+
     /// Sets one extended attribute of an entry of this directory, of a symlink itself too.
     public func setExtendedAttribute(
         _ key: String, _ value: [UInt8], of name: EntryName

@@ -69,6 +69,13 @@ public struct FileStatus: Sendable, Equatable {
             self.seconds = seconds
             self.nanoseconds = nanoseconds
         }
+
+        /// What the kernel gives a file that changes now: its coarse clock, which stands still for some milliseconds.
+        public static var now: Timestamp {
+            var time = timespec()
+            clock_gettime(CLOCK_REALTIME_COARSE, &time)
+            return Timestamp(seconds: Int64(time.tv_sec), nanoseconds: UInt32(time.tv_nsec))
+        }
     }
 
     /// Facts of `name` relative to `directory`; a symlink is not followed.

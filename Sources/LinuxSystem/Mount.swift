@@ -29,8 +29,12 @@ public struct DetachedMount: ~Copyable {
     public init(_ mount: Mount) throws(SystemError) {
         root =
             mount.type == "bind"
-            ? try Self.cloneTree(mount) : try Self.mountFilesystem(mount)
+            ? try Self.cloneTree(mount)
+            : try Self.mountFilesystem(mount, attributes: mount.isReadOnly ? LAM_MOUNT_ATTR_RDONLY : 0)
     }
+
+    /// Takes the descriptor over.
+    init(root: FileDescriptor) { self.root = root }
 
     deinit { root.closeQuietly() }
 
@@ -40,8 +44,11 @@ public struct DetachedMount: ~Copyable {
     }
 
     /// Makes the tree visible at `target`, an existing directory. It then outlives this value.
-    public borrowing func attach(to target: String) throws(SystemError) {
+    /// - Parameter isPrivate: what is mounted below `target` later does not appear below copies of this mount, nor
+    ///   the reverse.
+    public borrowing func attach(to target: String, isPrivate: Bool = false) throws(SystemError) {
         try check(lam_move_mount(root.rawValue, AT_FDCWD, target), "move_mount", target)
+        if isPrivate { try check(lam_mount_make_private(root.rawValue), "mount_setattr", target) }
     }
 
     private static func cloneTree(_ mount: Mount) throws(SystemError) -> FileDescriptor {
@@ -58,7 +65,8 @@ public struct DetachedMount: ~Copyable {
         return FileDescriptor(rawValue: fd)
     }
 
-    private static func mountFilesystem(_ mount: Mount) throws(SystemError) -> FileDescriptor {
+    /// - Parameter attributes: of the mount; `ro` among the options is the filesystem's.
+    static func mountFilesystem(_ mount: Mount, attributes: UInt32) throws(SystemError) -> FileDescriptor {
         let context = FileDescriptor(rawValue: try check(lam_fsopen(mount.type), "fsopen", mount.type))
         defer { context.closeQuietly() }
         func configured(_ result: Int32, _ operation: String) throws(SystemError) {
@@ -77,7 +85,6 @@ public struct DetachedMount: ~Copyable {
             try configured(result, "mount option \(option) of")
         }
         try configured(lam_fsconfig_create(context.rawValue), "mount")
-        let attributes = mount.isReadOnly ? LAM_MOUNT_ATTR_RDONLY : 0
         let fd = lam_fsmount(context.rawValue, attributes)
         try configured(fd == -1 ? -1 : 0, "fsmount")
         return FileDescriptor(rawValue: fd)
@@ -102,6 +109,14 @@ extension StringProtocol {
     fileprivate func trimmingSuffix(_ suffix: String) -> String {
         hasSuffix(suffix) ? String(dropLast(suffix.count)) : String(self)
     }
+}
+
+/// Makes a filesystem that was mounted read-only writable: for all its mounts but those that are read-only themselves.
+public func makeWritable(_ target: String) throws(SystemError) {
+    let context = FileDescriptor(rawValue: try check(lam_fspick(target), "fspick", target))
+    defer { context.closeQuietly() }
+    try check(lam_fsconfig_flag(context.rawValue, "rw"), "remount", target)
+    try check(lam_fsconfig_reconfigure(context.rawValue), "remount", target)
 }
 
 /// Unmounts what is mounted at `target`; with `lazily` at once for all, and really when its last user goes.

@@ -13,6 +13,16 @@ public enum TestHost {
         guard hasLoop else { return false }
         return (try? withFilesystem("xfs", size: 320 << 20, options: ["prjquota"]) { _ in true }) ?? false
     }()
+    /// Whether ext4 does.
+    public static let hasExt4Quota: Bool = {
+        guard hasLoop else { return false }
+        return
+            (try? withFilesystem(
+                "ext4", size: 32 << 20, options: ["prjquota"], makeArguments: ext4QuotaFeatures, { _ in true }))
+            ?? false
+    }()
+    /// For mkfs.ext4.
+    public static let ext4QuotaFeatures = ["-O", "quota,project", "-E", "quotatype=prjquota"]
     /// Whether this is the small guest that `Tools/guest/run` starts.
     public static let isGuest = getenv("LAMINA_GUEST") != nil
 

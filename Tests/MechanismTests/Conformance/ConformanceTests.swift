@@ -10,7 +10,8 @@ import Testing
     @Test(.enabled(if: Ground.btrfs.missing == nil, "the kernel has no btrfs")) func btrfsIsHere() {}
     @Test(.enabled(if: Ground.devicemapper.missing == nil, "the kernel has no device-mapper"))
     func deviceMapperIsHere() {}
-    @Test(.enabled(if: Ground.vfsQuota.missing == nil, "the kernel has no xfs with quotas")) func quotaIsHere() {}
+    @Test(.enabled(if: TestHost.hasXFSQuota, "the kernel has no xfs with quotas")) func quotaOfXFSIsHere() {}
+    @Test(.enabled(if: TestHost.hasExt4Quota, "the kernel has no ext4 with quotas")) func quotaOfExt4IsHere() {}
 
     @Test(arguments: Ground.here) func anEmptyLayerIsEmpty(_ ground: Ground) throws {
         try ground.withRoot { driver, _ in
@@ -150,7 +151,7 @@ import Testing
     @Test(arguments: Ground.here) func limitsHold(_ ground: Ground) throws {
         try ground.withRoot { driver, _ in
             let layer = LayerNumber(1)
-            if ground == .vfs {
+            if !ground.holdsLimits {
                 let error = #expect(throws: StorageError.self) {
                     try driver.create(layer, from: nil, limit: ground.smallLimit)
                 }

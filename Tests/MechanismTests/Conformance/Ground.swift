@@ -10,6 +10,9 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
     case btrfsNative = "btrfs under the root"
     case devicemapper = "devicemapper in files"
     case devicemapperXFS = "devicemapper with xfs"
+    case overlayExt4 = "overlay2 on ext4"
+    case overlayXFS = "overlay2 on xfs"
+    case overlayBtrfs = "overlay2 on btrfs"
     case vfs = "vfs"
     case vfsQuota = "vfs on xfs with project quota"
 
@@ -28,7 +31,7 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
         case .btrfs: DriverOptions(backing: .loop(bytes: 512 << 20))
         case .devicemapper: DriverOptions(backing: .loop(bytes: 1 << 30))
         case .devicemapperXFS: DriverOptions(backing: .loop(bytes: 1 << 30), filesystem: "xfs")
-        case .btrfsNative, .vfs, .vfsQuota: DriverOptions()
+        default: DriverOptions()
         }
     }
 
@@ -36,11 +39,21 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
     var missing: String? {
         guard TestHost.hasLoop else { return "needs root and loop devices" }
         switch self {
-        case .btrfs, .btrfsNative: return TestHost.hasBtrfs ? nil : "the kernel has no btrfs"
+        case .btrfs, .btrfsNative, .overlayBtrfs: return TestHost.hasBtrfs ? nil : "the kernel has no btrfs"
         case .devicemapper, .devicemapperXFS:
             return TestHost.hasDeviceMapper ? nil : "the kernel has no device-mapper"
-        case .vfs: return nil
+        case .overlayExt4, .overlayXFS, .vfs: return nil
         case .vfsQuota: return TestHost.hasXFSQuota ? nil : "the kernel has no xfs with quotas"
+        }
+    }
+
+    /// Whether the driver holds size limits here; else it must refuse them.
+    var holdsLimits: Bool {
+        switch self {
+        case .vfs, .overlayBtrfs: false
+        case .overlayExt4: TestHost.hasExt4Quota
+        case .overlayXFS: TestHost.hasXFSQuota
+        default: true
         }
     }
 
@@ -50,10 +63,17 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
     /// Makes a root for the time of `body`, and requires that nothing of it is left after it.
     func withRoot(_ body: (any StorageDriver, RootLocation) throws -> Void) throws {
         switch self {
-        case .btrfsNative:
+        case .btrfsNative, .overlayBtrfs:
             try withFilesystem("btrfs", size: 512 << 20) { try run(at: $0 + "/root", body) }
-        case .vfsQuota:
-            try withFilesystem("xfs", size: 400 << 20, options: ["prjquota"]) { try run(at: $0 + "/root", body) }
+        case .overlayExt4:
+            let (make, options) = holdsLimits ? (TestHost.ext4QuotaFeatures, ["prjquota"]) : ([], [])
+            try withFilesystem("ext4", size: 512 << 20, options: options, makeArguments: make) {
+                try run(at: $0 + "/root", body)
+            }
+        case .overlayXFS, .vfsQuota:
+            try withFilesystem("xfs", size: 400 << 20, options: holdsLimits ? ["prjquota"] : []) {
+                try run(at: $0 + "/root", body)
+            }
         case .btrfs, .devicemapper, .devicemapperXFS, .vfs:
             try withTemporaryDirectory { try run(at: $0 + "/root", body) }
         }

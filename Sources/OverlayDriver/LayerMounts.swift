@@ -1,0 +1,84 @@
+import Glibc
+import LinuxSystem
+import StorageDriver
+import SystemPackage
+
+/// The overlay of a layer: mounted once in its `merged` while anybody uses it.
+extension OverlayDriver {
+    public func mounts(_ layer: LayerNumber, readOnly: Bool) throws(StorageError) -> [Mount] {
+        let merged = ground.merged(layer)
+        guard let status = try? FileStatus(path: merged) else {
+            throw StorageError(.notFound, "activate", objectName(layer), "there is no such directory", errno: .current)
+        }
+        let isWritable = !readOnly && !ground.isCommitted(layer)
+        try attempt("activate", objectName(layer)) {
+            if !status.isMountRoot {
+                try DetachedMount(try ground.stack(layer, isReadOnly: !isWritable)).attach(to: merged, isPrivate: true)
+            } else if isWritable, try FilesystemStatus(path: merged).isReadOnly {
+                try makeWritable(merged)
+            }
+            // Where it cannot make its work directory, overlayfs mounts read-only and says so to nobody.
+            if isWritable, try FilesystemStatus(path: merged).isReadOnly {
+                try unmountMerged(layer)
+                throw StorageError(
+                    .resourceExhausted, "activate", objectName(layer),
+                    "overlayfs cannot write to it: its filesystem, or the layer, is full", errno: .noSpace)
+            }
+        }
+        return [Mount(type: "bind", source: merged, options: ["rbind"] + (isWritable ? [] : ["ro"]))]
+    }
+
+    public func release(_ layer: LayerNumber) throws(StorageError) {
+        try attempt("release", objectName(layer)) { try unmountMerged(layer) }
+    }
+
+    public func deactivate(_ layer: LayerNumber) throws(StorageError) {
+        let (source, merged) = (ground.source(layer), ground.merged(layer))
+        let mounted = MountTable.current().entries.first { entry in
+            entry.type == "overlay" && entry.source == source && entry.target != merged
+        }
+        if let mounted { throw .mounted("deactivate", objectName(layer), at: mounted.target) }
+        try attempt(
+            "deactivate", objectName(layer),
+            hint: "grep -l \(source) /proc/[0-9]*/mountinfo names processes with mount namespaces that have it"
+        ) {
+            if try isMounted(merged) { try unmount(merged) }
+            try requireUnused(layer)
+        }
+    }
+
+    func isMounted(_ path: String) throws(SystemError) -> Bool {
+        exists(path) ? try FileStatus(path: path).isMountRoot : false
+    }
+
+    func unmountMerged(_ layer: LayerNumber) throws(SystemError) {
+        let merged = ground.merged(layer)
+        if try isMounted(merged) { try unmount(merged, lazily: true) }
+    }
+
+    /// Asks the kernel whether an overlay anywhere, also in another mount namespace or one that was unmounted lazily,
+    /// writes to the layer's directory: with `index=on`, a second one is refused.
+    /// - Throws: EBUSY when one does.
+    private func requireUnused(_ layer: LayerNumber) throws(SystemError) {
+        // What no mount has filled has never been mounted, or was not since the last time that this was asked.
+        guard let names = directoryNames(ground.work(layer)), !names.isEmpty else { return }
+        var stack = try ground.stack(layer, isReadOnly: true)
+        stack.lowers = ["../empty"]
+        stack.options = OverlayGround.options.filter { $0 != "index=off" } + ["index=on"]
+        try patiently { () throws(SystemError) in
+            do throws(SystemError) {
+                _ = try DetachedMount(stack)
+            } catch {
+                // Of a full disk, say. That it is in use would have been found before.
+                guard error.errno == .resourceBusy else { return }
+                throw error
+            }
+        }
+        let directory = try FileDescriptor.openingDirectory(ground.layer(layer))
+        defer { directory.closeQuietly() }
+        try? directory.removeExtendedAttribute(OverlayAttribute.origin, of: EntryName("diff"))
+        let work = try directory.openEntry(EntryName("work"), flags: O_DIRECTORY)
+        defer { work.closeQuietly() }
+        for name in try work.entries() { try work.removeEntry(name) }
+    }
+}
