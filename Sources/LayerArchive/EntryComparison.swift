@@ -42,14 +42,13 @@ struct TreeEntry {
             && status.created != nil && status.created == other.status.created
     }
 
-    /// Whether a reader could tell them apart: by type, mode, owner, device number, link count, time of modification,
-    /// size, link target, extended attributes or contents.
+    /// Whether a reader could tell them apart: by type, mode, owner, device number, time of modification, size, link
+    /// target, extended attributes or contents. Links are compared by `TreeComparison`.
     func isEqual(to other: TreeEntry, comparingTime: Bool = true) throws -> Bool {
         let (new, old) = (status, other.status)
         guard old.kind == new.kind, old.permissions == new.permissions, old.uid == new.uid, old.gid == new.gid,
             old.node == new.node, !comparingTime || old.modified == new.modified
         else { return false }
-        if old.kind != .directory, old.linkCount != new.linkCount { return false }
         if old.kind == .regular || old.kind == .symlink, old.size != new.size { return false }
         // The kernel sets the time of change by itself at every change of anything: this is a snapshot's inode.
         if old.inode == new.inode, old.changed == new.changed, old.created == new.created { return true }

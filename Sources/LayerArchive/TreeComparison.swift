@@ -9,11 +9,11 @@ import SystemPackage
 /// directory that is gone is not told; what is below one that is new is.
 ///
 /// Hard links: the names of an inode belong together. When one of them is new, gone or differs, or when they were not
-/// names of one inode before, all of them are told, so that each tells of the same new file. A change of the link count
-/// is not enough to go by: overlayfs shows that of a lower file, also where names of it are hidden.
+/// names of one inode before, all of them are told, so that each tells of the same new file. Link counts only say where
+/// to look: overlayfs shows those of the files below, names that it hides included.
 struct TreeComparison {
     private var found: [TreeChange] = []
-    /// Names in the child of inodes with several links.
+    /// Names in the child of inodes that have several links in one of the trees.
     private var links: [UInt64: [Link]] = [:]
     /// Names in the parent of inodes with several links, without those below directories that are gone.
     private var formerNames: [UInt64: Set<EntryPath>] = [:]
@@ -29,8 +29,8 @@ struct TreeComparison {
         /// Of the same path in the parent.
         let parentInode: UInt64?
         let isChanged: Bool
-        /// As the kernel shows it.
-        let count: UInt32
+        /// How many links the kernel shows in the parent.
+        let formerCount: Int
     }
 
     private init(sameDirectories: Set<[UInt8]>) { self.sameDirectories = sameDirectories }
@@ -66,9 +66,12 @@ struct TreeComparison {
         return comparison.result()
     }
 
-    /// Looks below directories that are gone, where a file shows more links than it has names.
+    /// Looks below directories that are gone, where that decides whether names are gone.
     private mutating func completeFormerNames(in parent: FileDescriptor) throws {
-        guard links.values.contains(where: { $0.count < $0[0].count }) else { return }
+        let isOpen = links.values.contains { group in
+            !isChanged(group) && group[0].formerCount > group.count
+        }
+        guard isOpen else { return }
         while let path = goneDirectories.popLast() {
             let directory = try parent.openDirectory(beneath: path.bytes)
             defer { directory.closeQuietly() }
@@ -99,11 +102,7 @@ struct TreeComparison {
 
     private func result() -> [TreeChange] {
         var changes = found
-        for group in links.values {
-            let former = group.first?.parentInode
-            let formerCount = former.flatMap { formerNames[$0]?.count }
-            guard formerCount != group.count || group.contains(where: { $0.isChanged || $0.parentInode != former })
-            else { continue }
+        for group in links.values where isChanged(group) {
             changes += group.filter { !$0.isChanged }.map { TreeChange(kind: .modified, path: $0.path) }
         }
         changes.sort { $0.path.precedesInWalk($1.path) }
@@ -113,6 +112,13 @@ struct TreeComparison {
             defer { last = change.path }
             return change.path != last
         }
+    }
+
+    /// Whether names of one inode in the child are told. Each that is not changed itself was there before.
+    private func isChanged(_ group: [Link]) -> Bool {
+        let former = group[0].parentInode
+        return group.contains { $0.isChanged || $0.parentInode != former }
+            || former.flatMap { formerNames[$0]?.count ?? 1 } != group.count
     }
 
     private mutating func root(_ parent: FileDescriptor?, _ child: FileDescriptor) throws {
@@ -165,10 +171,13 @@ struct TreeComparison {
         let isEqual = try old.map { try new.isEqual(to: $0) } ?? false
         if !isEqual { found.append(TreeChange(kind: old == nil ? .added : .modified, path: path)) }
         guard new.status.kind == .directory else {
-            if new.status.linkCount > 1, links[new.status.inode]?.contains(where: { $0.path == path }) != true {
-                links[new.status.inode, default: []].append(
-                    Link(
-                        path: path, parentInode: old?.status.inode, isChanged: !isEqual, count: new.status.linkCount))
+            let formerCount = old.map { $0.status.kind == .directory ? 1 : $0.status.linkCount } ?? 0
+            if max(new.status.linkCount, formerCount) > 1,
+                links[new.status.inode]?.contains(where: { $0.path == path }) != true
+            {
+                let link = Link(
+                    path: path, parentInode: old?.status.inode, isChanged: !isEqual, formerCount: Int(formerCount))
+                links[new.status.inode, default: []].append(link)
             }
             return
         }

@@ -14,6 +14,7 @@ import Testing
         case .btrfs: 500
         case .devicemapper: 100
         case .devicemapperXFS: 10
+        case .overlayExt4: 150
         default: 50
         }
     }
