@@ -1,5 +1,6 @@
 import Fixtures
 import GRDB
+import Glibc
 import Lamina
 import Testing
 
@@ -7,6 +8,25 @@ import Testing
 
 /// What a store finds after a power cut: another boot, and not everything on the disk.
 @Suite(.serialized, .enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct RebootTests {
+    /// Of a new layer, its record reached the disk and not all of its directory did.
+    @Test(arguments: [CommandGround.overlay2, .vfs]) func aLayerThatIsThereInPartIsNoLayer(
+        _ ground: CommandGround
+    ) throws {
+        try ground.withRoot { lamina in
+            let store = try LayerStore(path: lamina.root, drivers: DriverRegistry.drivers)
+            let layer = try store.create(LayerName("lost"))
+            let object = store.driver.objectName(layer.number)
+            try check(rename(object, "\(lamina.root)/\(ground)/partial/\(layer.number)"), "rename", object)
+            try store.records.write("pretend", "reboot") { db in
+                try db.execute(sql: "UPDATE root SET bootID = 'another'")
+            }
+            let again = try LayerStore(path: lamina.root, drivers: DriverRegistry.drivers)
+            #expect(again.recovered.map(\.number) == [layer.number])
+            #expect(try again.layers().isEmpty)
+            #expect(try again.driver.objects() == [])
+        }
+    }
+
     @Test(arguments: CommandGround.here) func recordsAndObjectsComeTogether(_ ground: CommandGround) throws {
         try ground.withRoot { lamina in
             let drivers = DriverRegistry.drivers

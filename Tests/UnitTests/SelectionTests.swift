@@ -42,6 +42,39 @@ import Testing
         #expect(codes(facts, "btrfs") == ["FS_READ_ONLY"])
     }
 
+    @Test func overlay2IsChosenOnPlainFilesystems() {
+        var facts = host()
+        #expect(codes(facts, "overlay2") == ["OVERLAY_MISSING"])
+        facts.kernelFilesystems.insert("overlay")
+        for type in ["ext4", "xfs"] {
+            facts.filesystem.type = type
+            #expect(codes(facts, "overlay2") == ["FS_UPPER"])
+            #expect(select(facts)?.driver == "overlay2")
+        }
+        facts.filesystem.hasEntryTypes = false
+        #expect(codes(facts, "overlay2") == ["FS_NO_D_TYPE"])
+        facts.filesystem.hasEntryTypes = true
+        // It works there too, but is not what is best there.
+        facts.filesystem.type = "btrfs"
+        #expect(codes(facts, "overlay2") == ["FS_UPPER"])
+        #expect(select(facts)?.driver == "btrfs")
+        for type in ["overlay", "nfs", "fuse", "9p", "squashfs"] {
+            facts.filesystem.type = type
+            #expect(codes(facts, "overlay2") == ["FS_NOT_UPPER"])
+        }
+        for (type, code) in [("tmpfs", "FS_VOLATILE"), ("0x1234", "FS_UNKNOWN")] {
+            facts.filesystem.type = type
+            #expect(codes(facts, "overlay2") == [code])
+            #expect(select(facts) == nil)
+        }
+        facts.filesystem.type = "ext4"
+        facts.filesystem.isReadOnly = true
+        #expect(codes(facts, "overlay2") == ["FS_READ_ONLY"])
+        facts = host()
+        facts.availableModules = ["overlay"]
+        #expect(codes(facts, "overlay2") == ["FS_UPPER"])
+    }
+
     @Test func theUsersWordComesFirst() {
         #expect(select(host(), named: "vfs", prior: "btrfs")?.rule == .named)
         #expect(select(host(), prior: "vfs")?.driver == "vfs")
