@@ -65,7 +65,7 @@ let package = Package(
         // Unit tests run anywhere; mechanism tests need root and a kernel that has the mechanism: this one or the
         // guest's. What they share owns the loop devices and mounts it makes.
         .target(name: "Fixtures", dependencies: ["Lamina", "LinuxSystem", system], path: "Tests/Fixtures"),
-        .testTarget(name: "UnitTests", dependencies: ["Fixtures", "Lamina", "ThinPool", system]),
+        .testTarget(name: "UnitTests", dependencies: ["Fixtures", "Lamina", "Subvolume", "ThinPool", system]),
         .testTarget(
             name: "MechanismTests",
             dependencies: ["CLinux", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, system]),

@@ -1,6 +1,7 @@
-// libbtrfs: ioctl structures and numbers. The numbers are macros made with sizeof, which Swift does not import,
-// so each one used is given a typed name here.
+// libbtrfs: ioctl structures and numbers, and the reader of send streams. The numbers are macros made with sizeof,
+// which Swift does not import, so each one used is given a typed name here.
 #include <btrfs/ioctl.h>
+#include <btrfs/send-stream.h>
 #include <stddef.h>
 
 static const unsigned long LAM_BTRFS_IOC_SUBVOL_CREATE_V2 = BTRFS_IOC_SUBVOL_CREATE_V2;
@@ -10,6 +11,7 @@ static const unsigned long LAM_BTRFS_IOC_SUBVOL_GETFLAGS = BTRFS_IOC_SUBVOL_GETF
 static const unsigned long LAM_BTRFS_IOC_SUBVOL_SETFLAGS = BTRFS_IOC_SUBVOL_SETFLAGS;
 static const unsigned long LAM_BTRFS_IOC_GET_SUBVOL_INFO = BTRFS_IOC_GET_SUBVOL_INFO;
 static const unsigned long LAM_BTRFS_IOC_TREE_SEARCH_V2 = BTRFS_IOC_TREE_SEARCH_V2;
+static const unsigned long LAM_BTRFS_IOC_SEND = BTRFS_IOC_SEND;
 static const unsigned long LAM_BTRFS_IOC_INO_LOOKUP = BTRFS_IOC_INO_LOOKUP;
 static const unsigned long LAM_BTRFS_IOC_QUOTA_CTL = BTRFS_IOC_QUOTA_CTL;
 static const unsigned long LAM_BTRFS_IOC_QGROUP_CREATE = BTRFS_IOC_QGROUP_CREATE;

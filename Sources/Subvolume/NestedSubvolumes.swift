@@ -6,7 +6,7 @@ import SystemPackage
 extension Subvolume {
     /// Paths, relative to its root, of the subvolumes that lie directly in this one: those that users make inside a
     /// layer. Found in the tree of roots, without walking files.
-    static func nested(in subvolume: FileDescriptor) throws(SystemError) -> [String] {
+    public static func nested(in subvolume: FileDescriptor) throws(SystemError) -> [String] {
         let (id, _) = try info(subvolume)
         var found: [(directory: UInt64, name: String)] = []
         // A `btrfs_root_ref`: directory's inode at 0, name's length at 16, name at 18.

@@ -17,12 +17,13 @@ public enum Subvolume {
         try arguments.call(UInt(LAM_BTRFS_IOC_SUBVOL_CREATE_V2), directory, "create subvolume", name)
     }
 
-    /// Makes a writable snapshot `name` of the subvolume open as `source`, in `directory`.
+    /// Makes a snapshot `name` of the subvolume open as `source`, in `directory`.
     public static func snapshot(
-        of source: FileDescriptor, _ name: String, in directory: FileDescriptor
+        of source: FileDescriptor, _ name: String, in directory: FileDescriptor, readOnly: Bool = false
     ) throws(SystemError) {
         let arguments = try volumeArguments(name)
         arguments.set(Int64(source.rawValue), at: LAM_BTRFS_VOL_ARGS_V2_FD)
+        if readOnly { arguments.set(readOnlyFlag, at: LAM_BTRFS_VOL_ARGS_V2_FLAGS) }
         try arguments.call(UInt(LAM_BTRFS_IOC_SNAP_CREATE_V2), directory, "snapshot", name)
     }
 
