@@ -13,11 +13,15 @@ public struct BtrfsDriver: StorageDriver {
 
     private let ground: BtrfsGround
     /// `<root>/btrfs/layers`. Open for as long as the driver lives.
-    private let layers: DirectoryHandle
+    let layers: DirectoryHandle
     /// The block device of the filesystem, for mounting its subvolumes.
     private let device: String
     /// Path of `layers` inside the filesystem, by which the kernel names what is mounted.
     private let pathInFilesystem: String
+
+    var flushOnCommit: FlushOnCommit {
+        FlushOnCommit(device: device, directory: ground.directory, mark: ground.flushMark)
+    }
 
     public static func plan(
         _ root: RootLocation, _ options: DriverOptions
@@ -40,10 +44,13 @@ public struct BtrfsDriver: StorageDriver {
         }
         device = mount.source
         pathInFilesystem = mount.pathInFilesystem(of: path)
+        try attempt("open", path) { try flushOnCommit.endAbandoned() }
     }
 
     public static func destroy(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
         let ground = BtrfsGround(root, configuration)
+        // Opening takes back what a killed snapshot has left set.
+        if ground.isThere, exists(ground.flushMark) { _ = try BtrfsDriver(root, configuration) }
         if ground.isThere, let directory = try? FileDescriptor.openingDirectory(ground.layers) {
             defer { directory.closeQuietly() }
             for name in directoryNames(ground.layers) ?? [] {
@@ -56,24 +63,30 @@ public struct BtrfsDriver: StorageDriver {
     public func create(
         _ layer: LayerNumber, from parent: LayerNumber?, limit: UInt64?
     ) throws(StorageError) {
+        try make(layer, "create") {
+            if let parent {
+                let source = try open(parent)
+                defer { source.closeQuietly() }
+                try refuseNested(in: source, of: parent, "create a layer from")
+                try Subvolume.snapshot(of: source, layer.description, in: layers.descriptor)
+            } else {
+                try Subvolume.create(layer.description, in: layers.descriptor)
+            }
+            let subvolume = try open(layer)
+            defer { subvolume.closeQuietly() }
+            // The kernel applies the process's umask.
+            if parent == nil { try check(fchmod(subvolume.rawValue, 0o755), "chmod", objectName(layer)) }
+            if let limit {
+                try QuotaGroup.limit(try Subvolume.info(subvolume).id, to: limit, on: layers.descriptor)
+            }
+        }
+    }
+
+    /// Runs `body`, which makes a subvolume for the layer; one that a killed call has left goes first.
+    func make(_ layer: LayerNumber, _ operation: String, _ body: () throws -> Void) throws(StorageError) {
         try remove(layer)
         do throws(StorageError) {
-            try attempt("create", objectName(layer)) {
-                if let parent {
-                    let source = try open(parent)
-                    defer { source.closeQuietly() }
-                    try Subvolume.snapshot(of: source, layer.description, in: layers.descriptor)
-                } else {
-                    try Subvolume.create(layer.description, in: layers.descriptor)
-                }
-                let subvolume = try open(layer)
-                defer { subvolume.closeQuietly() }
-                // The kernel applies the process's umask.
-                if parent == nil { try check(fchmod(subvolume.rawValue, 0o755), "chmod", objectName(layer)) }
-                if let limit {
-                    try QuotaGroup.limit(try Subvolume.info(subvolume).id, to: limit, on: layers.descriptor)
-                }
-            }
+            try attempt(operation, objectName(layer), body)
         } catch {
             try? remove(layer)
             throw error
@@ -86,6 +99,7 @@ public struct BtrfsDriver: StorageDriver {
             let subvolume = try open(layer)
             defer { subvolume.closeQuietly() }
             if try Subvolume.isReadOnly(subvolume) { return }
+            try refuseNested(in: subvolume, of: layer, "commit")
             try subvolume.synchronizeFilesystem()
             try Subvolume.setReadOnly(true, subvolume)
         }
@@ -120,11 +134,7 @@ public struct BtrfsDriver: StorageDriver {
     public func release(_ layer: LayerNumber) throws(StorageError) {}
 
     public func deactivate(_ layer: LayerNumber) throws(StorageError) {
-        let path = "\(pathInFilesystem)/\(layer)"
-        let mounted = MountTable.current().entries.first { entry in
-            entry.type == "btrfs" && entry.source == device && entry.shows(path)
-        }
-        if let mounted { throw .mounted("deactivate", objectName(layer), at: mounted.target) }
+        if let mount = mounts(of: layer).first { throw .mounted("deactivate", objectName(layer), at: mount.target) }
     }
 
     public func usage(_ layer: LayerNumber) throws(StorageError) -> LayerUsage {
@@ -170,8 +180,26 @@ public struct BtrfsDriver: StorageDriver {
             space: space, details: details)
     }
 
-    private func open(_ layer: LayerNumber) throws(SystemError) -> FileDescriptor {
+    func open(_ layer: LayerNumber) throws(SystemError) -> FileDescriptor {
         try layers.descriptor.openBeneath(layer.description, flags: O_DIRECTORY | O_NOFOLLOW)
+    }
+
+    /// Where the layer, or a part of it, is mounted.
+    func mounts(of layer: LayerNumber) -> [MountTable.Entry] {
+        let path = "\(pathInFilesystem)/\(layer)"
+        return MountTable.current().entries.filter { entry in
+            entry.type == "btrfs" && entry.source == device && entry.shows(path)
+        }
+    }
+
+    /// Refuses a layer in which programs have made subvolumes. A snapshot has an empty directory in the place of each,
+    /// so that what is in them would silently be in no child and no diff.
+    func refuseNested(in subvolume: FileDescriptor, of layer: LayerNumber, _ operation: String) throws {
+        guard let nested = try Subvolume.nested(in: subvolume).first else { return }
+        throw StorageError(
+            .failedPrecondition, operation, objectName(layer),
+            "/\(nested) is a btrfs subvolume of its own inside it: what is in there would be left out",
+            hint: "mount the layer, and make a directory of it, or remove it (btrfs subvolume delete)")
     }
 
     private static func destroySubvolume(_ name: String, in directory: FileDescriptor) throws(SystemError) {

@@ -15,6 +15,8 @@ struct BtrfsGround: Sendable {
     var isLoop: Bool { loopBytes != nil }
     var directory: String { root.path + "/btrfs" }
     var layers: String { directory + "/layers" }
+    /// See `FlushOnCommit`.
+    var flushMark: String { root.path + "/btrfs.flush" }
     private var image: String { root.path + "/btrfs.img" }
     private var label: String { "lamina-\(root.id)" }
 
@@ -92,6 +94,7 @@ struct BtrfsGround: Sendable {
             }
         }
         unlink(image)
+        unlink(flushMark)
         rmdir(directory)
     }
 

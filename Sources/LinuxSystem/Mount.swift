@@ -111,11 +111,12 @@ extension StringProtocol {
     }
 }
 
-/// Makes a filesystem that was mounted read-only writable: for all its mounts but those that are read-only themselves.
-public func makeWritable(_ target: String) throws(SystemError) {
+/// Sets a flag of the filesystem that is mounted at `target`, for all its mounts: `"rw"` makes one that was mounted
+/// read-only writable, but for mounts that are read-only themselves.
+public func reconfigureFilesystem(_ target: String, _ flag: String) throws(SystemError) {
     let context = FileDescriptor(rawValue: try check(lam_fspick(target), "fspick", target))
     defer { context.closeQuietly() }
-    try check(lam_fsconfig_flag(context.rawValue, "rw"), "remount", target)
+    try check(lam_fsconfig_flag(context.rawValue, flag), "remount", target)
     try check(lam_fsconfig_reconfigure(context.rawValue), "remount", target)
 }
 

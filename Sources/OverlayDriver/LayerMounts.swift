@@ -15,7 +15,7 @@ extension OverlayDriver {
             if !status.isMountRoot {
                 try DetachedMount(try ground.stack(layer, isReadOnly: !isWritable)).attach(to: merged, isPrivate: true)
             } else if isWritable, try FilesystemStatus(path: merged).isReadOnly {
-                try makeWritable(merged)
+                try reconfigureFilesystem(merged, "rw")
             }
             // Where it cannot make its work directory, overlayfs mounts read-only and says so to nobody.
             if isWritable, try FilesystemStatus(path: merged).isReadOnly {

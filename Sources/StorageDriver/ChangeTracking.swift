@@ -21,6 +21,14 @@ public protocol LiveSnapshots: StorageDriver {
     func snapshot(_ layer: LayerNumber, as copy: LayerNumber) throws(StorageError)
 }
 
+/// A driver whose layers are directories of a filesystem that is mounted for as long as the driver lives, so that their
+/// trees can be read without mounting them first.
+public protocol OpenTrees: StorageDriver {
+    /// Opens the root directory of a layer for reading; the caller closes it. Nothing is activated by it.
+    /// - Throws: `.notFound` when the number has no object.
+    func openTree(_ layer: LayerNumber) throws(StorageError) -> FileDescriptor
+}
+
 /// A layer whose tree can be read.
 public struct LayerTree: Sendable {
     public let number: LayerNumber

@@ -76,9 +76,10 @@ import Testing
                 let expected = try TreePicture(new).changes(from: TreePicture(old))
                 let walked = try LayerArchive.changes(from: old, to: new).map(Self.text).sorted()
                 #expect(walked == expected)
-                guard let tracking = driver as? any ChangeTracking,
-                    let touched = try tracking.touched(LayerTree(child, new), since: LayerTree(parent, old))
-                else { return walked == expected }
+                let tracking = driver as? any ChangeTracking
+                let touched = try tracking?.touched(LayerTree(child, new), since: LayerTree(parent, old))
+                if driver.name == "btrfs" { #expect(touched != nil) }
+                guard let touched else { return walked == expected }
                 let told = try LayerArchive.changes(from: old, to: new, touched: touched).map(Self.text).sorted()
                 #expect(told == expected)
                 return walked == expected && told == expected
