@@ -61,6 +61,12 @@ struct LimitOptions: ParsableArguments {
     }
 }
 
+/// How two trees are compared.
+struct ComparisonOptions: ParsableArguments {
+    @Flag(help: "Compare all of both trees, and not only what the driver says may differ: slower, and the same.")
+    var walk = false
+}
+
 /// Says when a diff is not of a tree that stood still.
 func noteBasis(_ basis: DiffBasis, _ name: String) {
     switch basis {
@@ -122,6 +128,7 @@ struct LayerDiff: ParsableCommand {
     @Option(name: .shortAndLong, help: "Write to this file instead of standard output.", completion: .file())
     var output: String?
     @Option(help: "none, gzip or zstd.") var compress: Compression = .none
+    @OptionGroup var comparison: ComparisonOptions
 
     private struct Report: Encodable {
         let name, diffID, digest: String
@@ -168,7 +175,8 @@ struct LayerDiff: ParsableCommand {
     private func write(_ store: LayerStore, _ layer: LayerName, to file: FileDescriptor) throws -> WrittenDiff {
         let progress = Progress("diff", total: nil)
         defer { progress.finish() }
-        let (written, basis) = try store.diff(layer, to: file, compression: compress, progress: progress.update)
+        let (written, basis) = try store.diff(
+            layer, to: file, compression: compress, walking: comparison.walk, progress: progress.update)
         noteBasis(basis, name)
         for warning in written.warnings { note("warning: \(warning)") }
         return written

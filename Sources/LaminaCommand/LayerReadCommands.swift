@@ -124,6 +124,7 @@ struct LayerChanges: ParsableCommand {
         commandName: "changes", abstract: "List what a layer added (A), changed (C) and deleted (D).")
     @OptionGroup var global: GlobalOptions
     @Argument var name: String
+    @OptionGroup var comparison: ComparisonOptions
 
     private struct Report: Encodable {
         let kind: String
@@ -139,7 +140,8 @@ struct LayerChanges: ParsableCommand {
 
     func run() throws {
         let layer = try LayerName(commandLine: name)
-        let (changes, basis) = try global.openStore(for: "changes").changes(layer)
+        let (changes, basis) = try global.openStore(for: "changes")
+            .changes(layer, walking: comparison.walk)
         noteBasis(basis, name)
         if global.json { return try printJSON(changes.map(Report.init)) }
         var lines: [UInt8] = []

@@ -84,8 +84,8 @@ extension LayerStore {
             .map { LayerMount(target: $0.target, isReadOnly: $0.isReadOnly) }
     }
 
-    /// Mounts the layer where nobody sees it and runs `body` on its root directory. The mount is gone after it, and
-    /// also when this process is killed.
+    /// Runs `body` on the root directory of a layer, mounted where nobody sees it unless it can be read without. The mount
+    /// is gone after it, and also when this process is killed.
     /// - Parameters:
     ///   - readOnly: nothing is written; required for what is not active.
     ///   - isLocked: whether the caller holds the layer's exclusive lock; else it is held while the layer is activated
@@ -94,6 +94,11 @@ extension LayerStore {
         of layer: Layer, readOnly: Bool, isLocked: Bool = true, _ operation: String,
         _ body: (FileDescriptor) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
+        if readOnly, let trees = driver as? any OpenTrees {
+            let root = try named(layer.name) { () throws(StorageError) in try trees.openTree(layer.object) }
+            defer { root.closeQuietly() }
+            return try body(root)
+        }
         let mark = try InFlight(layer.object, in: layout)
         let result: Result
         do throws(StorageError) {

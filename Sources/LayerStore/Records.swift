@@ -11,9 +11,11 @@ struct Records: Sendable {
     init(file: String) throws(StorageError) {
         database = try Self.storing("open", file) {
             var configuration = Configuration()
-            configuration.journalMode = .wal
             configuration.busyMode = .timeout(60)
-            configuration.prepareDatabase { db in try db.execute(sql: "PRAGMA synchronous = FULL") }
+            configuration.prepareDatabase { db in
+                // GRDB's own setting of the mode writes and flushes at every open.
+                try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+            }
             let database = try DatabaseQueue(path: file, configuration: configuration)
             try Schema.migrator.migrate(database)
             return database

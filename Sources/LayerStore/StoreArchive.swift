@@ -71,18 +71,23 @@ extension LayerStore {
     }
 
     /// What the layer added, modified and deleted against its parent, sorted by the bytes of the paths.
-    public func changes(_ name: LayerName) throws(StorageError) -> (changes: [Change], basis: DiffBasis) {
-        try withTrees(of: name, "changes") { child, parent, touched, basis throws(StorageError) in
+    /// - Parameter walking: compare all of both trees, also where the driver could say what may differ: the same comes
+    ///   of it, at the cost of their size.
+    public func changes(
+        _ name: LayerName, walking: Bool = false
+    ) throws(StorageError) -> (changes: [Change], basis: DiffBasis) {
+        try withTrees(of: name, walking: walking, "changes") { child, parent, touched, basis throws(StorageError) in
             (try LayerArchive.changes(from: parent, to: child, touched: touched), basis)
         }
     }
 
     /// Writes the layer's changes against its parent as a tar.
+    /// - Parameter walking: as for `changes`.
     public func diff(
-        _ name: LayerName, to output: FileDescriptor, compression: Compression = .none,
+        _ name: LayerName, to output: FileDescriptor, compression: Compression = .none, walking: Bool = false,
         progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> (written: WrittenDiff, basis: DiffBasis) {
-        try withTrees(of: name, "diff") { child, parent, touched, basis throws(StorageError) in
+        try withTrees(of: name, walking: walking, "diff") { child, parent, touched, basis throws(StorageError) in
             let written = try LayerArchive.writeDiff(
                 from: parent, to: child, touched: touched, into: output, compression: compression, progress: progress)
             return (written, basis)
@@ -92,14 +97,16 @@ extension LayerStore {
     /// Runs `body` on the tree of a layer, or of a snapshot of an active one, and, where it has a parent, on the
     /// parent's and on what the driver says may differ between the two.
     private func withTrees<Result>(
-        of name: LayerName, _ operation: String,
+        of name: LayerName, walking: Bool, _ operation: String,
         _ body: (FileDescriptor, FileDescriptor?, TouchedEntries?, DiffBasis) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
         try withLayer(name, operation) { layer throws(StorageError) in
-            guard layer.kind == .active else { return try withTrees(of: layer, operation, .still, body) }
+            guard layer.kind == .active else {
+                return try withTrees(of: layer, walking: walking, operation, .still, body)
+            }
             let isMounted = try mountsInForce(of: layer).contains { !$0.isReadOnly }
             guard let snapshots = driver as? any LiveSnapshots else {
-                return try withTrees(of: layer, operation, isMounted ? .live : .still, body)
+                return try withTrees(of: layer, walking: walking, operation, isMounted ? .live : .still, body)
             }
             let make: (LayerNumber) throws(StorageError) -> Void = { copy throws(StorageError) in
                 // A killed snapshot may leave the layer suspended: recovery has to look at it.
@@ -113,13 +120,13 @@ extension LayerStore {
                 mark.done()
             }
             return try withCopy(of: layer, operation, make) { copy, _ throws(StorageError) in
-                try withTrees(of: copy, operation, isMounted ? .snapshot : .still, body)
+                try withTrees(of: copy, walking: walking, operation, isMounted ? .snapshot : .still, body)
             }
         }
     }
 
     private func withTrees<Result>(
-        of layer: Layer, _ operation: String, _ basis: DiffBasis,
+        of layer: Layer, walking: Bool, _ operation: String, _ basis: DiffBasis,
         _ body: (FileDescriptor, FileDescriptor?, TouchedEntries?, DiffBasis) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
         try withTree(of: layer, readOnly: basis != .live, operation) { child throws(StorageError) in
@@ -127,17 +134,27 @@ extension LayerStore {
             let parentLayer = try self.layer(parent)
             return try withTree(of: parentLayer, readOnly: true, isLocked: false, operation) {
                 tree throws(StorageError) in
-                var touched: TouchedEntries?
-                if layer.object == parentLayer.object {
-                    // A view shows its parent's own tree.
-                    touched = TouchedEntries(paths: []) { _ in [] }
-                } else if let tracking = driver as? any ChangeTracking {
-                    touched = try tracking.touched(
-                        LayerTree(layer.object, child), since: LayerTree(parentLayer.object, tree))
-                }
+                let touched = try walking ? nil : touched(layer, child, since: parentLayer, tree)
                 return try body(child, tree, touched, basis)
             }
         }
+    }
+
+    /// What may differ between two trees, as the driver says.
+    private func touched(
+        _ layer: Layer, _ child: FileDescriptor, since parentLayer: Layer, _ parent: FileDescriptor
+    ) throws(StorageError) -> TouchedEntries? {
+        // A view shows its parent's own tree.
+        if layer.object == parentLayer.object { return TouchedEntries(paths: []) { _ in [] } }
+        let tracking = driver as? any ChangeTracking
+        let touched = try tracking?.touched(
+            LayerTree(layer.object, child), since: LayerTree(parentLayer.object, parent))
+        if let touched {
+            logger.debug("\(layer.name): \(touched.paths.count) paths may differ from \(parentLayer.name)")
+        } else {
+            logger.debug("\(layer.name): all of it and of \(parentLayer.name) is compared")
+        }
+        return touched
     }
 
     /// Runs `body` with a copy of a layer's object under a number of its own, which is removed afterwards unless
