@@ -16,8 +16,8 @@ public struct OverlayStack: Sendable {
     public var upper: Upper?
     /// Of overlayfs, besides the directories.
     public var options: [String]
-    /// Whether the filesystem is read-only at first (`reconfigureFilesystem`). One that has not been writable is unmounted at
-    /// once; any other with an upper directory writes all of that directory's filesystem to the disk first.
+    /// Whether the filesystem is read-only at first (`reconfigureFilesystem`). One that has not been writable is
+    /// unmounted at once; any other with an upper directory writes all of that directory's filesystem to the disk first.
     public var isReadOnly: Bool
 
     public struct Upper: Sendable {

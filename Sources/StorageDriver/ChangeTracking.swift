@@ -44,7 +44,7 @@ public struct LayerTree: Sendable {
 /// Entries of two trees that may differ.
 public struct TouchedEntries {
     /// Paths in either tree: relative to the root, parts joined by slashes; empty for the root itself. Of an inode that
-    /// may differ all names that it has in either tree are here.
+    /// may differ one name that it has in the child is enough; names that only one of the trees has are all here.
     public var paths: Set<[UInt8]>
 
     /// Directories among `paths` that are the parent's, though the kernel shows another inode number or time of birth.

@@ -145,7 +145,7 @@ import Testing
             #expect(mounts[0].isReadOnly)
             let merged = mounts[0].source
             #expect(throws: SystemError.self) { try writeText("after", to: merged + "/file") }
-            #expect(throws: SystemError.self) { try makeWritable(merged) }
+            #expect(throws: SystemError.self) { try reconfigureFilesystem(merged, "rw") }
             let entry = try #require(MountTable.current().entry(at: merged))
             #expect(!entry.superOptions.contains { $0.hasPrefix("upperdir") })
             #expect(entry.source == "lamina-\(root.id)-1")
