@@ -87,8 +87,8 @@ int lam_open_tree_clone(int dirfd, const char *path, int recursive) {
     return open_tree(dirfd, path, OPEN_TREE_CLONE | OPEN_TREE_CLOEXEC | AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0));
 }
 
-int lam_mount_set_attributes(int fd, uint64_t set, int recursive) {
-    struct mount_attr attributes = {.attr_set = set};
+int lam_mount_set_attributes(int fd, uint64_t set, uint64_t clear, int recursive) {
+    struct mount_attr attributes = {.attr_set = set, .attr_clr = clear};
     return mount_setattr(fd, "", AT_EMPTY_PATH | (recursive ? AT_RECURSIVE : 0), &attributes, sizeof attributes);
 }
 

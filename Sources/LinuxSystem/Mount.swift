@@ -55,7 +55,7 @@ public struct DetachedMount: ~Copyable {
         let recursive: Int32 = mount.options.contains("rbind") ? 1 : 0
         let fd = try check(lam_open_tree_clone(AT_FDCWD, mount.source, recursive), "open_tree", mount.source)
         if mount.isReadOnly {
-            let result = lam_mount_set_attributes(fd, UInt64(LAM_MOUNT_ATTR_RDONLY), recursive)
+            let result = lam_mount_set_attributes(fd, UInt64(LAM_MOUNT_ATTR_RDONLY), 0, recursive)
             if result == -1 {
                 let error = SystemError.last("mount_setattr", mount.source)
                 Glibc.close(fd)

@@ -89,7 +89,15 @@ public struct OverlayStack: Sendable {
         // The names are resolved from the working directory, which what is mounted on it does not cover.
         let flags = isReadOnly ? LAM_MS_RDONLY : 0
         try check(mount(source, directory, "overlay", flags, data), "mount", source)
-        return FileDescriptor(rawValue: try check(lam_open_tree_clone(AT_FDCWD, directory, 0), "open_tree", source))
+        let tree = FileDescriptor(
+            rawValue: try check(lam_open_tree_clone(AT_FDCWD, directory, 0), "open_tree", source))
+        // mount(2) makes the mount read-only with the filesystem.
+        if lam_mount_set_attributes(tree.rawValue, 0, UInt64(LAM_MOUNT_ATTR_RDONLY), 0) == -1 {
+            let error = SystemError.last("mount_setattr", source)
+            tree.closeQuietly()
+            throw error
+        }
+        return tree
     }
 }
 

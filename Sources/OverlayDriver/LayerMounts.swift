@@ -22,7 +22,8 @@ extension OverlayDriver {
                 try unmountMerged(layer)
                 throw StorageError(
                     .resourceExhausted, "activate", objectName(layer),
-                    "overlayfs cannot write to it: its filesystem, or the layer, is full", errno: .noSpace)
+                    "overlayfs cannot write to it: the filesystem is full or read-only, or the layer's limit is reached",
+                    errno: .noSpace)
             }
         }
         return [Mount(type: "bind", source: merged, options: ["rbind"] + (isWritable ? [] : ["ro"]))]
@@ -38,13 +39,11 @@ extension OverlayDriver {
             entry.type == "overlay" && entry.source == source && entry.target != merged
         }
         if let mounted { throw .mounted("deactivate", objectName(layer), at: mounted.target) }
-        try attempt(
-            "deactivate", objectName(layer),
-            hint: "grep -l \(source) /proc/[0-9]*/mountinfo names processes with mount namespaces that have it"
-        ) {
+        try attempt("deactivate", objectName(layer), hint: "end what uses it (fuser -vm \(merged))") {
             if try isMounted(merged) { try unmount(merged) }
-            try requireUnused(layer)
         }
+        let elsewhere = "grep -l \(source) /proc/[0-9]*/mountinfo names processes whose mount namespaces have it"
+        try attempt("deactivate", objectName(layer), hint: elsewhere) { try requireUnused(layer) }
     }
 
     func isMounted(_ path: String) throws(SystemError) -> Bool {
@@ -62,10 +61,11 @@ extension OverlayDriver {
     private func requireUnused(_ layer: LayerNumber) throws(SystemError) {
         // What no mount has filled has never been mounted, or was not since the last time that this was asked.
         guard let names = directoryNames(ground.work(layer)), !names.isEmpty else { return }
-        var stack = try ground.stack(layer, isReadOnly: true)
-        stack.lowers = ["../empty"]
-        stack.options = OverlayGround.options.filter { $0 != "index=off" } + ["index=on"]
-        try patiently { () throws(SystemError) in
+        let stack = OverlayStack(
+            directory: ground.links, source: ground.source(layer), lowers: ["../empty"], upper: ground.upper(layer),
+            options: OverlayGround.options.filter { $0 != "index=off" } + ["index=on"], isReadOnly: true)
+        // The kernel's log gets a line for each refusal.
+        try patiently(attempts: 3, pause: 100_000) { () throws(SystemError) in
             do throws(SystemError) {
                 _ = try DetachedMount(stack)
             } catch {

@@ -64,14 +64,12 @@ public struct OverlayDriver: StorageDriver {
         try attempt("commit", objectName(layer)) {
             let directory = try FileDescriptor.openingDirectory(ground.layer(layer))
             defer { directory.closeQuietly() }
-            if ground.isCommitted(layer) { return }
             let before = FileStatus.Timestamp.now
+            if !ground.isCommitted(layer) { try directory.removeEntry(EntryName("work")) }
             try directory.synchronizeFilesystem()
             // What changes in a layer made of this one has another time than all that is in this one. overlayfs gives a
             // copy the inode number of what it was copied from: only times tell the two apart.
             while FileStatus.Timestamp.now == before { usleep(500) }
-            try directory.removeEntry(EntryName("work"))
-            try directory.synchronize()
         }
     }
 

@@ -37,30 +37,35 @@ struct OverlayGround: Sendable {
 
     /// The layer below; nil for one that has none.
     func parent(of number: LayerNumber) throws(SystemError) -> LayerNumber? {
-        let target: [UInt8]
-        do throws(SystemError) {
-            let directory = try FileDescriptor.openingDirectory(layer(number))
-            defer { directory.closeQuietly() }
-            target = try directory.readLink(EntryName("parent"))
-        } catch {
-            if error.errno == .noSuchFileOrDirectory, exists(layer(number)) { return nil }
-            throw error
-        }
-        guard let parent = UInt64(String(decoding: target.dropFirst(3), as: UTF8.self)) else {
-            throw SystemError("read parent of", layer(number), .ioError, detail: "it names no layer")
-        }
-        return LayerNumber(parent)
+        try chain(from: number, atMost: 2).dropFirst().first
     }
 
     /// The layer and all below it, topmost first.
     /// - Throws: `SystemError`; ENOENT when one of them is missing, ELOOP when there are more than can be.
     func chain(from number: LayerNumber) throws(SystemError) -> [LayerNumber] {
+        let chain = try chain(from: number, atMost: OverlayStack.mostLowers + 1)
+        if chain.count > OverlayStack.mostLowers {
+            throw SystemError("stack", layer(number), .tooManySymbolicLinkLevels)
+        }
+        return chain
+    }
+
+    private func chain(from number: LayerNumber, atMost count: Int) throws(SystemError) -> [LayerNumber] {
+        let directory = try FileDescriptor.openingDirectory(layers)
+        defer { directory.closeQuietly() }
         var chain = [number]
-        while let below = try parent(of: chain.last!) {
-            if chain.count == OverlayStack.mostLowers {
-                throw SystemError("stack", layer(number), .tooManySymbolicLinkLevels)
+        while chain.count < count {
+            let target: [UInt8]
+            do throws(SystemError) {
+                target = try directory.readLink(EntryName("\(chain.last!)/parent"))
+            } catch {
+                guard error.errno == .noSuchFileOrDirectory, exists(layer(chain.last!)) else { throw error }
+                break
             }
-            chain.append(below)
+            guard let below = UInt64(String(decoding: target.dropFirst(3), as: UTF8.self)) else {
+                throw SystemError("read parent of", layer(chain.last!), .ioError, detail: "it names no layer")
+            }
+            chain.append(LayerNumber(below))
         }
         return chain
     }
@@ -72,10 +77,13 @@ struct OverlayGround: Sendable {
         var lowers = (isActive ? chain.dropFirst() : chain[...]).map(Self.shortName)
         // Without an upper directory, overlayfs wants two lower ones.
         if lowers.count < (isActive ? 1 : 2) { lowers.append("../empty") }
-        let upper = OverlayStack.Upper(directory: "../layers/\(number)/diff", work: "../layers/\(number)/work")
         return OverlayStack(
-            directory: links, source: source(number), lowers: lowers, upper: isActive ? upper : nil,
+            directory: links, source: source(number), lowers: lowers, upper: isActive ? upper(number) : nil,
             options: Self.options, isReadOnly: isReadOnly)
+    }
+
+    func upper(_ number: LayerNumber) -> OverlayStack.Upper {
+        OverlayStack.Upper(directory: "../layers/\(number)/diff", work: "../layers/\(number)/work")
     }
 
     /// What overlayfs keeps in upper directories must not depend on how the host's kernel is configured, and must not

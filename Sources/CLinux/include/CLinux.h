@@ -45,7 +45,7 @@ int lam_fspick(const char *path);
 int lam_fsconfig_reconfigure(int fd);
 int lam_fsmount(int fd, unsigned attributes);
 int lam_open_tree_clone(int dirfd, const char *path, int recursive);
-int lam_mount_set_attributes(int fd, uint64_t set, int recursive);
+int lam_mount_set_attributes(int fd, uint64_t set, uint64_t clear, int recursive);
 int lam_mount_make_private(int fd);
 int lam_move_mount(int from_fd, int to_dirfd, const char *to_path);
 
