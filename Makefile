@@ -7,7 +7,7 @@ build: deps
 	swift build
 
 release: deps
-	swift build -c release --product lamina
+	swift build -c release --product lamina --static-swift-stdlib
 
 deps:
 	@Tools/deps
