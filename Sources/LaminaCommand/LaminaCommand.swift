@@ -12,7 +12,9 @@ struct LaminaCommand: ParsableCommand {
             and help do not.
             Shell completion: lamina --generate-completion-script bash|zsh|fish
             """,
-        subcommands: [Init.self, Deinit.self, Probe.self, Info.self, LayerGroup.self, Version.self])
+        subcommands: [
+            Init.self, Deinit.self, Migrate.self, Probe.self, Info.self, LayerGroup.self, Version.self,
+        ])
 
     @OptionGroup var global: GlobalOptions
 }

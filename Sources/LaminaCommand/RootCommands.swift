@@ -28,11 +28,10 @@ struct RootMaker {
     }
 }
 
-struct Init: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Make a root, and say which driver it got and why.")
-    @OptionGroup var global: GlobalOptions
+/// What a driver is to make its layers on.
+struct BackingOptions: ParsableArguments {
     @Option(help: "Use a file of this size in the root, for trying out (as 10G).") var loop: ByteCount?
-    @Option(help: "Use the thin pool of this name.") var pool: String?
+    @Option(help: "Use the thin pool of this name, or with the driver zfs this pool or dataset.") var pool: String?
     @Option(help: "Make a thin pool on this block device.", completion: .file()) var data: String?
     @Option(help: "The block device for the pool's metadata; without it, a part of --data.", completion: .file())
     var metadata: String?
@@ -47,13 +46,23 @@ struct Init: ParsableCommand {
         if metadata != nil, data == nil { throw ValidationError("--metadata needs --data") }
     }
 
-    func run() throws {
-        try global.requireRoot(for: "init")
+    var driverOptions: DriverOptions {
         var options = DriverOptions(filesystem: fs, force: force)
         if let loop { options.backing = .loop(bytes: loop.bytes) }
         if let pool { options.backing = .pool(pool) }
         if let data { options.backing = .devices(data: data, metadata: metadata) }
-        let selection = try RootMaker(global: global).make(options)
+        return options
+    }
+}
+
+struct Init: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Make a root, and say which driver it got and why.")
+    @OptionGroup var global: GlobalOptions
+    @OptionGroup var backing: BackingOptions
+
+    func run() throws {
+        try global.requireRoot(for: "init")
+        let selection = try RootMaker(global: global).make(backing.driverOptions)
         let store = try global.openStore(for: "init")
         if global.json {
             struct Made: Encodable {
@@ -98,6 +107,7 @@ struct Info: ParsableCommand {
         let status: [String: String]
         let layers: Layers
         let space: DriverSpace
+        let migration: String?
     }
 
     func run() throws {
@@ -111,7 +121,7 @@ struct Info: ParsableCommand {
         let report = Report(
             root: store.root.path, id: store.root.id, driver: store.driver.name, version: laminaVersion,
             status: details, layers: .init(active: count(.active), committed: count(.committed), view: count(.view)),
-            space: status.space)
+            space: status.space, migration: try store.migration().map(words))
         if global.json { return try printJSON(report) }
         print("root       \(report.root) (\(report.id))")
         print("driver     \(report.driver)")
@@ -129,6 +139,17 @@ struct Info: ParsableCommand {
         for detail in status.details {
             print(detail.key + String(repeating: " ", count: max(1, 11 - detail.key.count)) + detail.value)
         }
+        if let migration = report.migration { print("migration  \(migration)") }
         print("version    \(laminaVersion)")
+    }
+
+    private func words(_ migration: MigrationState) -> String {
+        switch migration {
+        case .underWay(let driver, let copied):
+            "to \(driver), not done: \(copied) committed layers are copied (lamina migrate --to \(driver) goes on, "
+                + "--cancel drops them)"
+        case .oldKept(let driver):
+            "done: the old state, of the driver \(driver), is kept and takes its space (lamina migrate --remove-old)"
+        }
     }
 }

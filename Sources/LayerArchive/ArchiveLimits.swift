@@ -31,6 +31,10 @@ public struct ArchiveLimits: Sendable, Equatable {
         self.ratio = ratio
     }
 
+    /// For what Lamina itself has written a moment ago.
+    static let none = ArchiveLimits(
+        entries: .max, bytes: .max, fileBytes: .max, xattrBytes: .max, depth: .max, ratio: .max)
+
     /// Below so many uncompressed bytes the ratio says nothing.
     static let ratioFloor: UInt64 = 256 << 20
 

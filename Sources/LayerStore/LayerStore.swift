@@ -23,20 +23,28 @@ public final class LayerStore: Sendable {
     /// - Parameter named: the driver that the user has named; nil takes the root's own.
     /// - Throws: `.notFound` where there is no root; `.failedPrecondition` where it belongs to another driver than
     ///   the one named, and whatever the driver says when its pool or filesystem is gone.
-    public init(
+    public convenience init(
         path: String, driver named: String? = nil, drivers: [any StorageDriver.Type],
         logger: Logger = Logger(label: "lamina")
+    ) throws(StorageError) {
+        try self.init(path: path, .shared, driver: named, drivers: drivers, logger: logger)
+    }
+
+    /// - Parameter mode: exclusive where nobody else is to have the root open.
+    init(
+        path: String, _ mode: FileLock.Mode, driver named: String?, drivers: [any StorageDriver.Type], logger: Logger
     ) throws(StorageError) {
         layout = RootLayout(path: path)
         self.logger = logger
         guard exists(layout.database) else { throw Root.missing(path) }
-        rootLock = try layout.lockRoot(.shared)
+        rootLock = try layout.lockRoot(mode)
         guard exists(layout.database) else { throw Root.missing(path) }
         records = try Records(file: layout.database)
         let record = try records.read("open", path) { db in try RootRecord.fetch(db) }
         guard let record, record.isBuilt else { throw Root.missing(path) }
         let type = try Root.driver(of: record, at: path, named: named, among: drivers)
         root = RootLocation(path: path, id: record.id)
+        try layout.nameDriver(record.driver)
         driver = try type.init(root, record.configuration)
         recovered = try RecoveryRun(records: records, layout: layout, driver: driver, logger: logger)
             .run(lastBoot: record.bootID)

@@ -130,7 +130,7 @@ extension LayerStore {
     }
 
     /// The root of a tree that only this process sees, for as long as the descriptor is open.
-    private func openTree(
+    func openTree(
         _ mounts: [Mount], _ operation: String, _ name: LayerName
     ) throws(StorageError) -> FileDescriptor {
         try attempt(operation, name.text) {

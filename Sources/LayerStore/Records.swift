@@ -110,6 +110,22 @@ enum Schema {
                     CREATE INDEX mountByLayer ON mount (layer);
                     """)
         }
+        migrator.registerMigration("migration between drivers") { db in
+            try db.execute(
+                sql: """
+                    -- one row while the root has the state of a second driver
+                    CREATE TABLE migration (
+                        id INTEGER PRIMARY KEY CHECK (id = 1),
+                        driver TEXT NOT NULL,
+                        configuration TEXT NOT NULL,
+                        -- what the user asked for, as text, to know the same wish again
+                        options TEXT NOT NULL,
+                        state TEXT NOT NULL CHECK (state IN ('building', 'copying', 'done'))
+                    ) STRICT;
+                    -- committed layers that the second driver has, on the disk and compared
+                    CREATE TABLE copied (number INTEGER PRIMARY KEY) STRICT;
+                    """)
+        }
         return migrator
     }
 }

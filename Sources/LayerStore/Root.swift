@@ -42,7 +42,7 @@ public enum Root {
             do throws(StorageError) {
                 try attempt("make root", path) { try makeDirectory(layout.inFlight) }
                 try type.build(root, configuration)
-                try attempt("make root", path) { try writeText(type.name + "\n", to: layout.driverName) }
+                try layout.nameDriver(type.name)
                 try records.write("make root", path) { db in try db.execute(sql: "UPDATE root SET built = 1") }
             } catch {
                 do throws(StorageError) {
@@ -74,7 +74,7 @@ public enum Root {
             (try RootRecord.fetch(db), try Int.fetchOne(db, sql: "SELECT count(*) FROM layer") ?? 0)
         }
         if let record {
-            let type = try driver(of: record, at: path, named: named, among: drivers)
+            _ = try driver(of: record, at: path, named: named, among: drivers)
             if layers > 0, !force {
                 throw StorageError(
                     .failedPrecondition, "deinit", path, "it has \(layers) layer\(layers == 1 ? "" : "s")",
@@ -82,7 +82,7 @@ public enum Root {
             }
             try unmountAll(records, layout)
             try records.write("deinit", path) { db in try db.execute(sql: "UPDATE root SET built = 0") }
-            try type.destroy(RootLocation(path: path, id: record.id), record.configuration)
+            try destroyDrivers(record, records, at: path, among: drivers)
         }
         removeFiles(layout)
         if record?.ownsDirectory ?? false { rmdir(path) }
@@ -105,10 +105,16 @@ public enum Root {
                 .failedPrecondition, "open", path, "the root belongs to the driver \(record.driver), not to \(named)",
                 hint: "leave out --driver, or use another --root")
         }
-        guard let type = drivers.first(where: { $0.name == record.driver }) else {
+        return try driver(named: record.driver, at: path, among: drivers)
+    }
+
+    /// A driver that has state in a root.
+    static func driver(
+        named name: String, at path: String, among drivers: [any StorageDriver.Type]
+    ) throws(StorageError) -> any StorageDriver.Type {
+        guard let type = drivers.first(where: { $0.name == name }) else {
             throw StorageError(
-                .unimplemented, "open", path, "the root belongs to the driver \(record.driver), which is not known here"
-            )
+                .unimplemented, "open", path, "the root belongs to the driver \(name), which is not known here")
         }
         return type
     }
@@ -126,9 +132,21 @@ public enum Root {
                 .alreadyExists, "init", layout.path, "there is a Lamina root already (driver \(record.driver))",
                 hint: "lamina info --root \(layout.path)")
         }
-        let type = try driver(of: record, at: layout.path, named: nil, among: drivers)
-        try type.destroy(RootLocation(path: layout.path, id: record.id), record.configuration)
+        try destroyDrivers(record, records, at: layout.path, among: drivers)
         removeFiles(layout)
+    }
+
+    /// Has the root's driver, and the second one where there is one, remove all that they made.
+    private static func destroyDrivers(
+        _ record: RootRecord, _ records: Records, at path: String, among drivers: [any StorageDriver.Type]
+    ) throws(StorageError) {
+        let second = try records.read("destroy", path) { db in try MigrationRecord.fetch(db) }
+        let root = RootLocation(path: path, id: record.id)
+        for (name, configuration) in [(record.driver, record.configuration)]
+            + (second.map { [($0.driver, $0.configuration)] } ?? [])
+        {
+            try driver(named: name, at: path, among: drivers).destroy(root, configuration)
+        }
     }
 
     private static func unmountAll(_ records: Records, _ layout: RootLayout) throws(StorageError) {

@@ -15,6 +15,16 @@ struct RootLayout: Sendable {
     /// Mount points of layers that are mounted at a path of their own.
     var mountPoints: String { path + "/mnt" }
 
+    /// Byte of the lock file that who migrates the root holds: above all numbers.
+    static let migrationByte: UInt64 = 1 << 62
+
+    /// Writes the driver's name where the probe reads it, unless it is there: the record comes first, and a kill may
+    /// come between.
+    func nameDriver(_ driver: String) throws(StorageError) {
+        if readText(driverName) == driver + "\n" { return }
+        try attempt("name driver of", path) { try writeText(driver + "\n", to: driverName) }
+    }
+
     func mountPoint(_ layer: LayerNumber) -> String { "\(mountPoints)/\(layer)" }
 
     /// Runs `body` with a lock on the layer: exclusive for what changes or activates it, shared for what needs it to

@@ -14,19 +14,25 @@ struct RootRecord: Sendable {
 
     static func fetch(_ db: Database) throws -> RootRecord? {
         guard let row = try Row.fetchOne(db, sql: "SELECT * FROM root") else { return nil }
-        let json: String = row["configuration"]
         return RootRecord(
-            id: row["id"], driver: row["driver"],
-            configuration: try JSONDecoder().decode(DriverConfiguration.self, from: Data(json.utf8)),
+            id: row["id"], driver: row["driver"], configuration: try configuration(row["configuration"]),
             isBuilt: row["built"], ownsDirectory: row["ownsDirectory"], bootID: row["bootID"])
     }
 
     func insert(_ db: Database) throws {
-        let encoder = JSONEncoder()
-        encoder.outputFormatting = .sortedKeys
-        let json = String(decoding: try encoder.encode(configuration), as: UTF8.self)
         try db.execute(
             sql: "INSERT INTO root VALUES (?, ?, ?, ?, ?, ?, 1, 1)",
-            arguments: [id, driver, json, isBuilt, ownsDirectory, bootID])
+            arguments: [id, driver, try Self.text(configuration), isBuilt, ownsDirectory, bootID])
+    }
+
+    /// A configuration as it is recorded.
+    static func text(_ configuration: DriverConfiguration) throws -> String {
+        let encoder = JSONEncoder()
+        encoder.outputFormatting = .sortedKeys
+        return String(decoding: try encoder.encode(configuration), as: UTF8.self)
+    }
+
+    static func configuration(_ text: String) throws -> DriverConfiguration {
+        try JSONDecoder().decode(DriverConfiguration.self, from: Data(text.utf8))
     }
 }

@@ -101,27 +101,33 @@ extension LayerStore {
         _ body: (FileDescriptor, FileDescriptor?, TouchedEntries?, DiffBasis) throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
         try withLayer(name, operation) { layer throws(StorageError) in
-            guard layer.kind == .active else {
-                return try withTrees(of: layer, walking: walking, operation, .still, body)
+            try withTrees(of: layer, walking: walking, operation, body)
+        }
+    }
+
+    /// The same for a caller that holds the layer's lock.
+    func withTrees<Result>(
+        of layer: Layer, walking: Bool, _ operation: String,
+        _ body: (FileDescriptor, FileDescriptor?, TouchedEntries?, DiffBasis) throws(StorageError) -> Result
+    ) throws(StorageError) -> Result {
+        guard layer.kind == .active else { return try withTrees(of: layer, walking: walking, operation, .still, body) }
+        let isMounted = try mountsInForce(of: layer).contains { !$0.isReadOnly }
+        guard let snapshots = driver as? any LiveSnapshots else {
+            return try withTrees(of: layer, walking: walking, operation, isMounted ? .live : .still, body)
+        }
+        let make: (LayerNumber) throws(StorageError) -> Void = { copy throws(StorageError) in
+            // A killed snapshot may leave the layer suspended: recovery has to look at it.
+            let mark = try InFlight(layer.number, in: self.layout)
+            do throws(StorageError) {
+                try snapshots.snapshot(layer.number, as: copy)
+            } catch {
+                if (try? self.driver.reopen(layer.number)) != nil { mark.done() }
+                throw error
             }
-            let isMounted = try mountsInForce(of: layer).contains { !$0.isReadOnly }
-            guard let snapshots = driver as? any LiveSnapshots else {
-                return try withTrees(of: layer, walking: walking, operation, isMounted ? .live : .still, body)
-            }
-            let make: (LayerNumber) throws(StorageError) -> Void = { copy throws(StorageError) in
-                // A killed snapshot may leave the layer suspended: recovery has to look at it.
-                let mark = try InFlight(layer.number, in: self.layout)
-                do throws(StorageError) {
-                    try snapshots.snapshot(layer.number, as: copy)
-                } catch {
-                    if (try? self.driver.reopen(layer.number)) != nil { mark.done() }
-                    throw error
-                }
-                mark.done()
-            }
-            return try withCopy(of: layer, operation, make) { copy, _ throws(StorageError) in
-                try withTrees(of: copy, walking: walking, operation, isMounted ? .snapshot : .still, body)
-            }
+            mark.done()
+        }
+        return try withCopy(of: layer, operation, make) { copy, _ throws(StorageError) in
+            try withTrees(of: copy, walking: walking, operation, isMounted ? .snapshot : .still, body)
         }
     }
 

@@ -15,6 +15,15 @@ enum CommandGround: String, CaseIterable {
         }
     }
 
+    /// The options that give it something to stand on.
+    var backing: [String] {
+        switch self {
+        case .btrfs: ["--loop", "512M"]
+        case .devicemapper: ["--loop", "1G"]
+        case .overlay2, .vfs: []
+        }
+    }
+
     /// Runs `body` with the command on a new root, and requires that `deinit --force` leaves nothing.
     func withRoot(_ body: (LaminaTool) throws -> Void) throws {
         // What the tests run on may itself be an overlay.
@@ -24,13 +33,7 @@ enum CommandGround: String, CaseIterable {
 
     private func run(below directory: String, _ body: (LaminaTool) throws -> Void) throws {
         let tool = LaminaTool(root: directory + "/root")
-        let loop: [String] =
-            switch self {
-            case .btrfs: ["--loop", "512M"]
-            case .devicemapper: ["--loop", "1G"]
-            case .overlay2, .vfs: []
-            }
-        let made = try tool.run(["init", "--driver", rawValue] + loop)
+        let made = try tool.run(["init", "--driver", rawValue] + backing)
         try #require(made.status == 0, "\(made.error)")
         do {
             defer {
