@@ -42,6 +42,7 @@ let package = Package(
             name: "DeviceMapperDriver", dependencies: ["StorageDriver", "ThinPool", "CLinux", "LinuxSystem", system]),
         .target(name: "BtrfsDriver", dependencies: ["StorageDriver", "Subvolume", "LinuxSystem", system]),
         .target(name: "OverlayDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
+        .target(name: "ZFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
         .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
 
         // Above the drivers.
@@ -53,7 +54,7 @@ let package = Package(
         .target(
             name: "HostProbe",
             dependencies: [
-                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "OverlayDriver", "VFSDriver", "ThinPool",
+                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "OverlayDriver", "ZFSDriver", "VFSDriver", "ThinPool",
                 "LinuxSystem", system,
             ]),
         .target(

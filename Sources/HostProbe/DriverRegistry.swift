@@ -3,14 +3,16 @@ import DeviceMapperDriver
 import OverlayDriver
 import StorageDriver
 import VFSDriver
+import ZFSDriver
 
 /// The drivers that Lamina knows, in order of preference: one line each.
 public enum DriverRegistry {
     /// btrfs first, for where the root is on it nothing has to be made; devicemapper where a pool or a device is named;
-    /// overlay2 on the plain filesystems; vfs, which copies, last and only when named.
+    /// zfs where the root is on it; overlay2 on the plain filesystems; vfs, which copies, last and only when named.
     public static let drivers: [any StorageDriver.Type] = [
         BtrfsDriver.self,
         DeviceMapperDriver.self,
+        ZFSDriver.self,
         OverlayDriver.self,
         VFSDriver.self,
     ]

@@ -8,6 +8,8 @@ public enum TestHost {
     public static let hasBtrfs =
         hasLoop && ((readText("/proc/filesystems") ?? "").contains("\tbtrfs\n") || loads("btrfs"))
     public static let hasDeviceMapper = hasLoop && (readText("/proc/misc") ?? "").contains("device-mapper")
+    public static let hasZFS =
+        hasLoop && (readText("/proc/filesystems") ?? "").contains("\tzfs\n") && Program("zfs") != nil
     /// Whether xfs holds project quotas here: asked of the kernel, by mounting one.
     public static let hasXFSQuota: Bool = {
         guard hasLoop else { return false }
@@ -25,6 +27,12 @@ public enum TestHost {
     public static let ext4QuotaFeatures = ["-O", "quota,project", "-E", "quotatype=prjquota"]
     /// Whether this is the small guest that `Tools/guest/run` starts.
     public static let isGuest = getenv("LAMINA_GUEST") != nil
+
+    /// Whether tests are to run on this ground: all are, unless the environment names a part of some (LAMINA_GROUND).
+    public static func isWanted(_ ground: String) -> Bool {
+        guard let part = getenv("LAMINA_GROUND") else { return true }
+        return ground.contains(String(cString: part))
+    }
 
     /// Whether the kernel can load the filesystem when it is first mounted.
     private static func loads(_ filesystem: String) -> Bool {

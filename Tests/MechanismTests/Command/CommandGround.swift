@@ -4,13 +4,16 @@ import Testing
 
 /// A root made by the command, for the tests of it.
 enum CommandGround: String, CaseIterable {
-    case btrfs, devicemapper, overlay2, vfs
+    case btrfs, devicemapper, overlay2, zfs, vfs
 
-    static let here = allCases.filter { ground in
-        switch ground {
+    static let here = allCases.filter { $0.isThere && TestHost.isWanted($0.rawValue) }
+
+    private var isThere: Bool {
+        switch self {
         case .btrfs: TestHost.hasBtrfs
         case .devicemapper: TestHost.hasDeviceMapper
         case .overlay2: TestHost.hasLoop
+        case .zfs: TestHost.hasZFS
         case .vfs: TestHost.isRoot
         }
     }
@@ -19,7 +22,7 @@ enum CommandGround: String, CaseIterable {
     var backing: [String] {
         switch self {
         case .btrfs: ["--loop", "512M"]
-        case .devicemapper: ["--loop", "1G"]
+        case .devicemapper, .zfs: ["--loop", "1G"]
         case .overlay2, .vfs: []
         }
     }

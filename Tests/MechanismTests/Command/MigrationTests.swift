@@ -9,10 +9,16 @@ import Testing
 
 /// `lamina migrate`: layers go from driver to driver as they are, or stay where they are.
 @Suite(.serialized, .enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct MigrationTests {
-    /// From every driver that this machine has to every other.
-    static let ways: [(CommandGround, CommandGround)] = CommandGround.here.flatMap { from in
-        CommandGround.here.filter { $0 != from }.map { (from, $0) }
-    }
+    /// From every driver that this machine has to every other; in the guest, where all is slow, to and from those that
+    /// only it has.
+    static let ways: [(CommandGround, CommandGround)] = {
+        let here = CommandGround.here
+        if TestHost.isGuest {
+            return [(.devicemapper, .vfs), (.btrfs, .devicemapper), (.devicemapper, .zfs), (.zfs, .btrfs)]
+                .filter { here.contains($0) && here.contains($1) }
+        }
+        return here.flatMap { from in here.filter { $0 != from }.map { (from, $0) } }
+    }()
 
     @Test(arguments: ways) func layersComeThrough(_ from: CommandGround, _ to: CommandGround) throws {
         try from.withRoot { lamina in
@@ -177,9 +183,9 @@ import Testing
             }
             let before = directoryNames(lamina.root)?.sorted()
             for arguments in [
-                ["migrate", "--to", "vfs"], ["migrate", "--to", "nothing"], ["migrate", "--to", "btrfs", "--pool", "x"],
-                ["migrate", "--to", "btrfs", "--loop", "1M"], ["migrate", "--remove-old"], ["migrate", "--cancel"],
-                ["migrate", "--to", "btrfs", "--driver", "devicemapper"],
+                ["migrate", "--to", "vfs"], ["migrate", "--to", "nothing"], ["migrate", "--remove-old"],
+                ["migrate", "--to", "btrfs", "--pool", "x"], ["migrate", "--to", "btrfs", "--loop", "1M"],
+                ["migrate", "--cancel"], ["migrate", "--to", "btrfs", "--driver", "devicemapper"],
             ] {
                 let result = try lamina.run(arguments)
                 #expect(result.status == 1, "\(arguments)")

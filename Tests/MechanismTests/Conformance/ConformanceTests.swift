@@ -10,6 +10,7 @@ import Testing
     @Test(.enabled(if: Ground.btrfs.missing == nil, "the kernel has no btrfs")) func btrfsIsHere() {}
     @Test(.enabled(if: Ground.devicemapper.missing == nil, "the kernel has no device-mapper"))
     func deviceMapperIsHere() {}
+    @Test(.enabled(if: Ground.zfs.missing == nil, "the kernel has no zfs")) func zfsIsHere() {}
     @Test(.enabled(if: TestHost.hasXFSQuota, "the kernel has no xfs with quotas")) func quotaOfXFSIsHere() {}
     @Test(.enabled(if: TestHost.hasExt4Quota, "the kernel has no ext4 with quotas")) func quotaOfExt4IsHere() {}
 

@@ -13,11 +13,13 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
     case overlayExt4 = "overlay2 on ext4"
     case overlayXFS = "overlay2 on xfs"
     case overlayBtrfs = "overlay2 on btrfs"
+    case zfs = "zfs in a file"
+    case zfsDataset = "zfs in a dataset"
     case vfs = "vfs"
     case vfsQuota = "vfs on xfs with project quota"
 
     /// Those that this machine can give; the suite counts the others as skipped, by their own tests.
-    static let here = allCases.filter { $0.missing == nil }
+    static let here = allCases.filter { $0.missing == nil && TestHost.isWanted($0.rawValue) }
 
     var testDescription: String { rawValue }
 
@@ -29,7 +31,7 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
     var options: DriverOptions {
         switch self {
         case .btrfs: DriverOptions(backing: .loop(bytes: 512 << 20))
-        case .devicemapper: DriverOptions(backing: .loop(bytes: 1 << 30))
+        case .devicemapper, .zfs: DriverOptions(backing: .loop(bytes: 1 << 30))
         case .devicemapperXFS: DriverOptions(backing: .loop(bytes: 1 << 30), filesystem: "xfs")
         default: DriverOptions()
         }
@@ -42,6 +44,7 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
         case .btrfs, .btrfsNative, .overlayBtrfs: return TestHost.hasBtrfs ? nil : "the kernel has no btrfs"
         case .devicemapper, .devicemapperXFS:
             return TestHost.hasDeviceMapper ? nil : "the kernel has no device-mapper"
+        case .zfs, .zfsDataset: return TestHost.hasZFS ? nil : "the kernel has no zfs"
         case .overlayExt4, .overlayXFS, .vfs: return nil
         case .vfsQuota: return TestHost.hasXFSQuota ? nil : "the kernel has no xfs with quotas"
         }
@@ -74,7 +77,20 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
             try withFilesystem("xfs", size: 400 << 20, options: holdsLimits ? ["prjquota"] : []) {
                 try run(at: $0 + "/root", body)
             }
-        case .btrfs, .devicemapper, .devicemapperXFS, .vfs:
+        case .zfsDataset:
+            try withZFSPool { pool, directory in
+                // Properties that would harm layers, and a root on a dataset.
+                try runZFS(
+                    "create", "-o", "mountpoint=legacy", "-o", "setuid=off", "-o", "devices=off", "-o", "atime=on",
+                    "\(pool)/state")
+                let target = directory + "/state"
+                try makeDirectory(target)
+                try DetachedMount(Mount(type: "zfs", source: "\(pool)/state", options: [])).attach(to: target)
+                defer { #expect(throws: Never.self) { try unmount(target) } }
+                try run(at: target + "/root", body)
+                #expect(try zfsDatasets(below: pool) == [pool, "\(pool)/state"])
+            }
+        case .btrfs, .devicemapper, .devicemapperXFS, .zfs, .vfs:
             try withTemporaryDirectory { try run(at: $0 + "/root", body) }
         }
     }
@@ -91,6 +107,7 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
         #expect(directoryNames(path) == [])
         #expect(eventually { loopFiles(below: path).isEmpty })
         #expect(MountTable.current().entries.filter { $0.target.hasPrefix(path + "/") } == [])
+        if TestHost.hasZFS { #expect(try zfsDatasets(below: "lamina-\(root.id)") == []) }
         if TestHost.hasDeviceMapper { #expect(try deviceMapperNames().filter { $0.contains(root.id) } == []) }
     }
 }
