@@ -31,8 +31,8 @@ public struct ArchiveLimits: Sendable, Equatable {
         self.ratio = ratio
     }
 
-    /// For what Lamina itself has written a moment ago.
-    static let none = ArchiveLimits(
+    /// None, for what Lamina itself has written a moment ago.
+    public static let none = ArchiveLimits(
         entries: .max, bytes: .max, fileBytes: .max, xattrBytes: .max, depth: .max, ratio: .max)
 
     /// Below so many uncompressed bytes the ratio says nothing.

@@ -26,19 +26,16 @@ final class DiffWriter {
 
     /// - Parameter changes: in the order of a walk; that order is the tar's.
     func write(_ changes: [TreeChange]) throws {
-        for change in changes {
-            if change.path.isRoot {
-                let entry = TreeEntry(root, .itself, try root.status())
-                try tar.header([0x2E, 0x2F], entry.status, xattrs: entry.layerAttributes())
-            } else {
-                try write(change)
-            }
-        }
+        for change in changes { try write(change) }
         try tar.end()
     }
 
     private func write(_ change: TreeChange) throws {
         let path = change.path
+        if path.isRoot {
+            let entry = TreeEntry(root, .itself, try root.status())
+            return try tar.header([0x2E, 0x2F], entry.status, xattrs: entry.layerAttributes())
+        }
         guard path.bytes.count <= EntryPath.longestPath else {
             throw StorageError(
                 .failedPrecondition, "diff", "/" + path.text.prefix(200) + "…",

@@ -85,4 +85,22 @@ public enum LayerArchive {
                 diffID: digests.plain, digest: digests.packed, bytes: stream.written, warnings: writer.warnings)
         }
     }
+
+    /// Applies what a tree changed against another one to a third.
+    /// - Parameters:
+    ///   - name: the layer's, for errors.
+    ///   - touched: what may differ between the two, as a driver says; nil compares all of both.
+    ///   - progress: called with the bytes of the tar so far.
+    /// - Returns: the tar's digest, and what could not be kept.
+    public static func copy(
+        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries?, onto root: FileDescriptor,
+        named name: String, progress: ((UInt64) -> Void)? = nil
+    ) throws(StorageError) -> (diffID: String, warnings: [String]) {
+        let (written, applied) = try TarPipe.run(named: name) { output throws(StorageError) in
+            try writeDiff(from: parent, to: child, touched: touched, into: output)
+        } _: { input throws(StorageError) in
+            try apply(input, named: name, onto: root, limits: .none, progress: progress)
+        }
+        return (written.diffID, written.warnings + applied.warnings)
+    }
 }

@@ -137,7 +137,8 @@ struct LayerTransfer {
             var error = error
             error.operation = "migrate"
             error.object = name
-            let way = "lamina migrate --to \(target.name) goes on from here, lamina migrate --cancel drops what is copied"
+            let way =
+                "lamina migrate --to \(target.name) goes on from here, lamina migrate --cancel drops what is copied"
             error.hint = error.hint.map { "\($0); \(way)" } ?? way
             throw error
         }
