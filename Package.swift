@@ -43,6 +43,7 @@ let package = Package(
         .target(name: "BtrfsDriver", dependencies: ["StorageDriver", "Subvolume", "LinuxSystem", system]),
         .target(name: "OverlayDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
         .target(name: "ZFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
+        .target(name: "AUFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
         .target(name: "VFSDriver", dependencies: ["StorageDriver", "LinuxSystem", system]),
 
         // Above the drivers.
@@ -54,8 +55,8 @@ let package = Package(
         .target(
             name: "HostProbe",
             dependencies: [
-                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "OverlayDriver", "ZFSDriver", "VFSDriver", "ThinPool",
-                "LinuxSystem", system,
+                "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "OverlayDriver", "ZFSDriver", "AUFSDriver",
+                "VFSDriver", "ThinPool", "LinuxSystem", system,
             ]),
         .target(
             name: "LayerStore",

@@ -1,3 +1,4 @@
+import AUFSDriver
 import BtrfsDriver
 import DeviceMapperDriver
 import OverlayDriver
@@ -8,12 +9,14 @@ import ZFSDriver
 /// The drivers that Lamina knows, in order of preference: one line each.
 public enum DriverRegistry {
     /// btrfs first, for where the root is on it nothing has to be made; devicemapper where a pool or a device is named;
-    /// zfs where the root is on it; overlay2 on the plain filesystems; vfs, which copies, last and only when named.
+    /// zfs where the root is on it; overlay2 on the plain filesystems, and aufs where there is nothing better;
+    /// vfs, which copies, last and only when named.
     public static let drivers: [any StorageDriver.Type] = [
         BtrfsDriver.self,
         DeviceMapperDriver.self,
         ZFSDriver.self,
         OverlayDriver.self,
+        AUFSDriver.self,
         VFSDriver.self,
     ]
 

@@ -160,6 +160,7 @@ public struct Migration: Sendable {
         if let earlier {
             if earlier.state == .copying { return }
             configuration = earlier.configuration
+            try type.destroy(store.root, configuration)
         } else {
             configuration = try type.plan(store.root, options)
             let record = MigrationRecord(

@@ -27,16 +27,22 @@ enum CommandGround: String, CaseIterable {
         }
     }
 
+    /// Whether layers can have a limit on it.
+    var holdsLimits: Bool { self != .overlay2 && self != .vfs }
+
     /// Runs `body` with the command on a new root, and requires that `deinit --force` leaves nothing.
-    func withRoot(_ body: (LaminaTool) throws -> Void) throws {
+    /// - Parameter backing: nil for the ground's own.
+    func withRoot(_ backing: [String]? = nil, _ body: (LaminaTool) throws -> Void) throws {
         // What the tests run on may itself be an overlay.
-        if self == .overlay2 { return try withFilesystem("ext4", size: 1 << 30) { try run(below: $0, body) } }
-        try withTemporaryDirectory { try run(below: $0, body) }
+        if self == .overlay2 { return try withFilesystem("ext4", size: 1 << 30) { try run(below: $0, backing, body) } }
+        try withTemporaryDirectory { try run(below: $0, backing, body) }
     }
 
-    private func run(below directory: String, _ body: (LaminaTool) throws -> Void) throws {
+    private func run(
+        below directory: String, _ backing: [String]?, _ body: (LaminaTool) throws -> Void
+    ) throws {
         let tool = LaminaTool(root: directory + "/root")
-        let made = try tool.run(["init", "--driver", rawValue] + backing)
+        let made = try tool.run(["init", "--driver", rawValue] + (backing ?? self.backing))
         try #require(made.status == 0, "\(made.error)")
         do {
             defer {

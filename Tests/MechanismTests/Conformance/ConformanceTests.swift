@@ -97,7 +97,8 @@ import Testing
 
     @Test(arguments: Ground.here) func aLongChainIsReadable(_ ground: Ground) throws {
         try ground.withRoot { driver, _ in
-            let length: UInt64 = 130
+            // zfs twice would take too long where each step is a process.
+            let length: UInt64 = ground == .zfsDataset ? 20 : 130
             for number in 1...length {
                 let layer = LayerNumber(number)
                 try driver.create(layer, from: number == 1 ? nil : LayerNumber(number - 1), limit: nil)
@@ -107,9 +108,9 @@ import Testing
                 try driver.commit(layer)
             }
             try driver.withTree(LayerNumber(length), readOnly: true) { root throws in
-                #expect(try root.entries().count == 14)
+                #expect(try root.entries().count == Int(length) / 10 + 1)
                 #expect(try read("file-1", in: root) == "1")
-                #expect(try read("file-130", in: root) == "130")
+                #expect(try read("file-\(length)", in: root) == "\(length)")
             }
         }
     }
@@ -210,13 +211,13 @@ import Testing
         }
     }
 
-    @Test(arguments: Ground.here) func twoHundredCyclesLeaveNothing(_ ground: Ground) throws {
+    @Test(arguments: Ground.here) func manyCyclesLeaveNothing(_ ground: Ground) throws {
         try ground.withRoot { driver, root in
             let parent = LayerNumber(1)
             try driver.create(parent, from: nil, limit: nil)
             try driver.commit(parent)
             let mounts = MountTable.current().entries.filter { $0.target.hasPrefix(root.path) }.count
-            for number in 2...201 {
+            for number in 2...(ground.isSlow ? 41 : 201) {
                 let layer = LayerNumber(UInt64(number))
                 let limited = ground == .btrfs && number % 20 == 0
                 try driver.create(layer, from: parent, limit: limited ? 64 << 20 : nil)

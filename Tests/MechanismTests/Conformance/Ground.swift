@@ -50,6 +50,9 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
         }
     }
 
+    /// Whether each step is a process of its own, which takes its time in the guest: for tests of many steps.
+    var isSlow: Bool { self == .zfs || self == .zfsDataset }
+
     /// Whether the driver holds size limits here; else it must refuse them.
     var holdsLimits: Bool {
         switch self {
