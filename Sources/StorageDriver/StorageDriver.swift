@@ -100,7 +100,7 @@ public struct DriverOptions: Sendable, Equatable {
     public enum Backing: Sendable, Equatable {
         /// A file of this many bytes in the root, used through a loop device.
         case loop(bytes: UInt64)
-        /// A thin pool that exists, by its device-mapper name.
+        /// A thin pool that exists, by its device-mapper name; for zfs, a pool or dataset.
         case pool(String)
         /// Block devices to make a pool of; without `metadata`, both are made from `data`.
         case devices(data: String, metadata: String?)

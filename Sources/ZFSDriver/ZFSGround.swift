@@ -130,6 +130,10 @@ struct ZFSGround: Sendable {
     func destroy() throws(StorageError) {
         do throws(StorageError) {
             let zfs = try ZFSCommands("destroy", container)
+            if !isLoop, try attempt("destroy", container, { try !zfs.isImported(pool) }) {
+                throw StorageError(
+                    .unavailable, "destroy", container, "its pool is not imported", hint: "zpool import \(pool)")
+            }
             if try isThere(zfs) {
                 try requireUnmounted()
                 try attempt("destroy", container, hint: "zfs list -t all -r \(container)") {
