@@ -94,8 +94,11 @@ struct ZFSGround: Sendable {
     /// Imports the pool in a file where it is not: after a reboot.
     /// - Throws: `.unavailable` where the pool or the container is not there.
     func activate(_ zfs: ZFSCommands) throws(StorageError) {
-        if isLoop { try importPool(zfs) }
         if try isThere(zfs) { return }
+        if isLoop {
+            try importPool(zfs)
+            if try isThere(zfs) { return }
+        }
         throw StorageError(
             .unavailable, "open", container, "there is no such dataset, or its pool is not imported",
             hint: isLoop ? nil : "zpool import \(pool)")
