@@ -41,6 +41,7 @@ enum Ground: String, CaseIterable, CustomTestStringConvertible {
     var missing: String? {
         guard TestHost.hasLoop else { return "needs root and loop devices" }
         switch self {
+        case .overlayBtrfs where TestHost.isGuest: return "it needs nothing that only the guest has"
         case .btrfs, .btrfsNative, .overlayBtrfs: return TestHost.hasBtrfs ? nil : "the kernel has no btrfs"
         case .devicemapper, .devicemapperXFS:
             return TestHost.hasDeviceMapper ? nil : "the kernel has no device-mapper"
