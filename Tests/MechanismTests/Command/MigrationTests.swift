@@ -12,11 +12,11 @@ import Testing
     /// From every driver that this machine has to every other; in the guest, where all is slow, to and from those that
     /// only it has.
     static let ways: [(CommandGround, CommandGround)] = {
-        let here = CommandGround.here
         if TestHost.isGuest {
             return [(.devicemapper, .vfs), (.btrfs, .devicemapper), (.devicemapper, .zfs), (.zfs, .btrfs)]
-                .filter { here.contains($0) && here.contains($1) }
+                .filter { $0.isThere && $1.isThere }
         }
+        let here = CommandGround.here
         return here.flatMap { from in here.filter { $0 != from }.map { (from, $0) } }
     }()
 
