@@ -401,4 +401,74 @@ import Testing
             rmdir(target)
         }
     }
+
+    /// Nothing more can be written, but what is there can be looked at and removed.
+    @Test(arguments: [Ground.overlayExt4, .overlayXFS]) func aFullDiskIsNoTrap(_ ground: Ground) throws {
+        try withDriver(ground) { driver, root in
+            try makeTwo(driver) { try write("kept", to: "file", in: $0) }
+            let piece = [UInt8](repeating: 7, count: 1 << 20)
+            func fill(_ name: String, in directory: FileDescriptor) throws {
+                var size = piece.count
+                while size > 0 {
+                    do {
+                        let file = try directory.openBeneath(
+                            name, .writeOnly, flags: O_CREAT | O_APPEND, permissions: 0o600)
+                        defer { file.closeQuietly() }
+                        while true { try piece[..<size].withUnsafeBytes { try file.writeFully($0, to: name) } }
+                    } catch let error as SystemError {
+                        guard error.errno == .noSpace else { throw error }
+                    }
+                    size /= 2
+                }
+            }
+            try driver.withTree(top) { try fill("large", in: $0) }
+            // overlayfs leaves the superuser's reserve alone.
+            try FileDescriptor.openingDirectory(root.path).closing { try fill("rest", in: $0) }
+            for number in 10..<UInt64(1000) {
+                do throws(StorageError) {
+                    try driver.create(LayerNumber(number), from: base, limit: nil)
+                } catch {
+                    #expect(error.kind == .resourceExhausted && error.errno == .noSpace)
+                    break
+                }
+            }
+            let made = try driver.objects()
+            #expect(made.count < 900)
+            try driver.withTree(base, readOnly: true) { root throws in #expect(try read("file", in: root) == "kept") }
+            try driver.withTree(top, readOnly: true) { root throws in
+                #expect(try root.status(of: EntryName("large")).size > 1 << 20)
+            }
+            for layer in made where layer != base { try driver.remove(layer) }
+            try driver.create(top, from: base, limit: nil)
+            unlink(root.path + "/rest")
+        }
+    }
+
+    /// Kills commands that have a layer mounted for their own use: the next command unmounts it.
+    @Test func killedReadersLeaveNoMounts() throws {
+        try CommandGround.overlay2.withRoot { lamina throws in
+            #expect(try lamina("layer", "create", "base").status == 0)
+            #expect(try lamina("layer", "commit", "base").status == 0)
+            #expect(try lamina("layer", "create", "top", "--parent", "base").status == 0)
+            func mounts() -> [String] {
+                MountTable.current().entries.map(\.target).filter { $0.hasPrefix(lamina.root) }
+            }
+            var seen = 0
+            for round in 0..<(TestHost.isGuest ? 6 : 60) {
+                let mounting = round % 2 == 0
+                let process = try lamina.start(["layer", mounting ? "mount" : "changes", "top"])
+                usleep(UInt32.random(in: 0...UInt32(TestHost.isGuest ? 1_500_000 : 60_000)))
+                kill(process.processIdentifier, SIGKILL)
+                process.waitUntilExit()
+                seen += mounts().isEmpty ? 0 : 1
+                #expect(try lamina("layer", "ls").status == 0)
+                // One that was done before it was killed.
+                if try lamina("layer", "inspect", "top", "--json").output.contains("\"target\"") {
+                    #expect(try lamina("layer", "umount", "top").status == 0)
+                }
+                #expect(mounts() == [])
+            }
+            print("of the killed commands, \(seen) had mounts")
+        }
+    }
 }
