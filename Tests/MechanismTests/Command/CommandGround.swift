@@ -32,6 +32,11 @@ enum CommandGround: String, CaseIterable {
         }
     }
 
+    /// Whether its driver copies layers that are mounted and written.
+    var takesLiveSnapshots: Bool {
+        DriverRegistry.drivers.contains { $0.name == rawValue && $0 is any LiveSnapshots.Type }
+    }
+
     /// Whether layers can have a limit on it.
     var holdsLimits: Bool { self != .overlay2 && self != .vfs }
 

@@ -8,7 +8,7 @@ import Testing
 
 /// `layer changes` and `layer diff` of a layer that is mounted and written.
 @Suite(.serialized, .enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct LiveDiffTests {
-    private static let grounds = CommandGround.here.filter { $0 != .vfs }
+    private static let grounds = CommandGround.here.filter(\.takesLiveSnapshots)
 
     /// How many objects the driver has, whatever the records say.
     private func objects(of lamina: LaminaTool) throws -> Int {
