@@ -6,7 +6,7 @@ import SystemPackage
 /// "Whiteout"): `.wh.NAME`, and `.wh..wh..opq` in a directory that hides all that is below.
 struct AUFSBranch {
     private(set) var changes: [TreeChange] = [.init(kind: .modified, path: .root)]
-    private(set) var warnings: [String] = []
+    private(set) var warnings = Warnings()
 
     /// Walks all of the branch.
     init(_ root: FileDescriptor) throws {
@@ -35,7 +35,7 @@ struct AUFSBranch {
         let place = path.appending(name.bytes)
         if name.bytes.starts(with: Whiteout.internalPrefix), name.bytes != Whiteout.opaque { return }
         guard status.kind == .regular else {
-            warnings.append("/\(place.text): left over by aufs, not taken")
+            warnings.add("/\(place.text): left over by aufs, not taken")
             return
         }
         // A tar's writer puts the prefix before what is gone.
@@ -57,7 +57,7 @@ extension LayerArchive {
             let digests = try stream.finish()
             return WrittenDiff(
                 diffID: digests.plain, digest: digests.packed, bytes: stream.written,
-                warnings: found.warnings + writer.warnings)
+                warnings: found.warnings.lines + writer.warnings.lines)
         }
     }
 }

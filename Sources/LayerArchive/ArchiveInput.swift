@@ -7,15 +7,18 @@ import SystemPackage
 protocol Decompressor: AnyObject {
     /// Unpacks from `input`, of which it removes what it has used, into `output`.
     /// - Returns: bytes written to `output`.
-    /// - Throws: `CorruptStream`.
-    func run(_ input: inout UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer) throws -> Int
+    func run(
+        _ input: inout UnsafeRawBufferPointer, into output: UnsafeMutableRawBufferPointer
+    ) throws(UnpackFailure) -> Int
     /// Whether the stream may end here.
     var isComplete: Bool { get }
 }
 
-/// The packed stream makes no sense.
-struct CorruptStream: Error {
-    let reason: String
+enum UnpackFailure: Error {
+    /// The packed stream makes no sense.
+    case corrupt(String)
+    /// It was packed for readers with more memory.
+    case needsMemory(hint: String)
 }
 
 /// A tar as a stream of plain bytes: unpacks what is packed, and hashes all that goes by. Used by one thread at a time.
@@ -45,12 +48,12 @@ final class ArchiveInput {
         self.name = name
         self.limits = limits
         self.cancellation = cancellation
-        // Magic numbers have up to four bytes, and a pipe may give one at a time.
+        // A pipe may give one byte at a time.
         var count = 0
-        while count < 4, !isAtEnd { count += try read(into: .init(rebasing: packed[count...])) }
+        while count < Compression.magicSize, !isAtEnd { count += try read(into: .init(rebasing: packed[count...])) }
         if count == 0 { throw StorageError(.invalidArgument, "read", name, "it is empty") }
         pending = UnsafeRawBufferPointer(rebasing: packed[..<count])
-        switch Compression(magic: pending) {
+        switch try Compression(magic: pending, named: name) {
         case .none: decompressor = nil
         case .gzip: decompressor = GzipDecompressor()
         case .zstd: decompressor = ZstdDecompressor()
@@ -102,10 +105,16 @@ final class ArchiveInput {
     private func unpack(
         _ decompressor: Decompressor, into buffer: UnsafeMutableRawBufferPointer
     ) throws(StorageError) -> Int {
-        do {
+        do throws(UnpackFailure) {
             return try decompressor.run(&pending, into: buffer)
         } catch {
-            throw corrupt((error as? CorruptStream)?.reason ?? "\(error)")
+            switch error {
+            case .corrupt(let reason): throw corrupt(reason)
+            case .needsMemory(let hint):
+                throw StorageError(
+                    .resourceExhausted, "read", name, "unpacking it takes more memory than an import may take",
+                    hint: hint)
+            }
         }
     }
 

@@ -6,7 +6,7 @@ import SystemPackage
 
 /// Writes changes as an OCI layer: what was added or modified whole, what is gone as whiteouts.
 final class DiffWriter {
-    private(set) var warnings: [String] = []
+    private(set) var warnings = Warnings()
     private let root: FileDescriptor
     private let tar: TarWriter
     private let output: ArchiveOutput
@@ -38,7 +38,7 @@ final class DiffWriter {
         }
         guard path.bytes.count <= EntryPath.longestPath else {
             throw StorageError(
-                .failedPrecondition, "diff", "/" + path.text.prefix(200) + "…",
+                .failedPrecondition, "diff", "/" + path.text,
                 "its path is longer than \(EntryPath.longestPath) bytes: no other program could name it",
                 errno: .fileNameTooLong)
         }
@@ -52,7 +52,7 @@ final class DiffWriter {
         }
         let entry = TreeEntry(directory, name, try directory.status(of: name))
         if entry.status.kind == .socket {
-            warnings.append("/\(path.text): sockets are not kept")
+            warnings.add("/\(path.text): sockets are not kept")
             if change.kind == .modified { try whiteOut(path) }
             return
         }

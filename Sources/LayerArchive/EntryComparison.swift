@@ -27,7 +27,7 @@ struct TreeEntry {
 
     /// The extended attributes that belong to the layer.
     func layerAttributes() throws(SystemError) -> ExtendedAttributes {
-        try directory.extendedAttributes(of: name).filter { isLayerAttribute($0.key) }
+        try directory.extendedAttributes(of: name).filter { $0.key.isLayers }
     }
 
     /// Opens it as a directory.
@@ -89,14 +89,15 @@ struct TreeEntry {
     }
 }
 
-/// Whether an extended attribute is part of a layer, and not of the mechanism that holds it: notes of overlayfs,
-/// properties of btrfs, xfs's second form of ACLs, and what the kernel makes up (of `system.`, only POSIX ACLs are
-/// stored).
-func isLayerAttribute(_ key: String) -> Bool {
-    if key.hasPrefix("trusted.SGI_ACL_") { return false }
-    if key.hasPrefix("system.") { return key == PosixACL.accessKey || key == PosixACL.defaultKey }
-    return !key.hasPrefix("trusted.overlay.") && !key.hasPrefix("btrfs.")
-}
+extension AttributeName {
+    /// Whether it is part of a layer, and not of the mechanism that holds it: notes of overlayfs, properties of btrfs,
+    /// xfs's second form of ACLs, and what the kernel makes up (of `system.`, only POSIX ACLs are stored).
+    var isLayers: Bool {
+        if hasPrefix("trusted.SGI_ACL_") { return false }
+        if hasPrefix("system.") { return self == PosixACL.accessKey || self == PosixACL.defaultKey }
+        return !hasPrefix("trusted.overlay.") && !hasPrefix("btrfs.")
+    }
 
-/// SELinux's label, which the kernel gives by itself and a host without SELinux cannot set.
-let selinuxLabel = "security.selinux"
+    /// SELinux's label, which the kernel gives by itself and a host without SELinux cannot set.
+    static let selinuxLabel: AttributeName = "security.selinux"
+}

@@ -11,15 +11,15 @@ struct EntryPath: Hashable {
     static let longestName = 255
     private static let slash = UInt8(ascii: "/")
 
-    /// Takes the name of a tar's member apart.
-    /// - Throws: `.invalidArgument` for what is absolute, has `..`, or is too long.
+    /// Takes the name of a tar's member apart. An absolute one, as some builders of images write, begins at the layer's
+    /// root too.
+    /// - Throws: `.invalidArgument` for what has `..`, or is too long.
     init(_ path: [UInt8], in archive: String) throws(StorageError) {
         func refuse(_ reason: String) -> StorageError {
-            let text = String(decoding: path.prefix(200), as: UTF8.self)
+            let text = EntryPath(bytes: path).text
             return StorageError(.invalidArgument, "apply", archive, "member \"\(text)\": \(reason)")
         }
         if path.isEmpty { throw refuse("it has no name") }
-        if path.first == Self.slash { throw refuse("its name is absolute") }
         if path.count > Self.longestPath { throw refuse("its name is longer than \(Self.longestPath) bytes") }
         var clean: [UInt8] = []
         clean.reserveCapacity(path.count)
@@ -40,6 +40,8 @@ struct EntryPath: Hashable {
     init(bytes: [UInt8]) { self.bytes = bytes }
 
     static let root = EntryPath(bytes: [])
+    /// Where AUFS kept files with several names: members elsewhere are hard links to them. It is no part of the layer.
+    static let aufsLinks = EntryPath(bytes: Array(".wh..wh.plnk".utf8))
 
     /// The layer's root itself.
     var isRoot: Bool { bytes.isEmpty }
@@ -47,7 +49,13 @@ struct EntryPath: Hashable {
     var depth: Int { bytes.isEmpty ? 0 : 1 + bytes.count { $0 == Self.slash } }
     var name: [UInt8] { bytes.lastIndex(of: Self.slash).map { Array(bytes[($0 + 1)...]) } ?? bytes }
     var parent: EntryPath { EntryPath(bytes: bytes.lastIndex(of: Self.slash).map { Array(bytes[..<$0]) } ?? []) }
-    var text: String { String(decoding: bytes, as: UTF8.self) }
+    /// For people: bytes that are no UTF-8 are replaced, and of a long path the middle is left out.
+    var text: String {
+        if bytes.count <= Self.longestText { return String(decoding: bytes, as: UTF8.self) }
+        let ends = [bytes.prefix(Self.longestText / 4), bytes.suffix(Self.longestText * 3 / 4)]
+        return ends.map { String(decoding: $0, as: UTF8.self) }.joined(separator: "…")
+    }
+    private static let longestText = 400
 
     /// Whether a name in it is a whiteout's, or one that AUFS kept for itself.
     var hasReservedName: Bool { hasName(beginning: Whiteout.prefix) }

@@ -39,11 +39,18 @@ public enum LayerArchive {
         progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> AppliedArchive {
         let stream = try ReadAhead(input, named: name, limits: limits, progress: progress)
-        let applier = try ArchiveApplier(try TarReader(stream, named: name), onto: root, named: name, limits: limits)
+        let reader = try TarReader(stream, named: name)
+        let applier = ArchiveApplier(reader, onto: root, named: name, limits: limits)
         try applier.run()
-        let diffID = try stream.finish()
+        let (diffID, rest) = try stream.finish(after: reader.end)
+        var warnings = applier.warnings
+        switch rest {
+        case .zeros: break
+        case .nothing: warnings.add("\(name): it has no end mark, and may have been cut short")
+        case .something: warnings.add("\(name): what follows its end mark was left out")
+        }
         return AppliedArchive(
-            diffID: diffID, bytes: stream.taken, entries: Int(applier.entries), warnings: applier.warnings)
+            diffID: diffID, bytes: stream.taken, entries: Int(applier.entries), warnings: warnings.lines)
     }
 
     /// What the tree `child` added, modified and deleted against its parent, sorted by the bytes of the paths; without
@@ -82,7 +89,7 @@ public enum LayerArchive {
             try writer.write(changes)
             let digests = try stream.finish()
             return WrittenDiff(
-                diffID: digests.plain, digest: digests.packed, bytes: stream.written, warnings: writer.warnings)
+                diffID: digests.plain, digest: digests.packed, bytes: stream.written, warnings: writer.warnings.lines)
         }
     }
 

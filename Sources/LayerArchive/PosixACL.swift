@@ -4,8 +4,8 @@ import LinuxSystem
 /// A POSIX ACL in its two forms: as the kernel keeps it in an extended attribute (linux/posix_acl_xattr.h), and as
 /// text with numeric ids, as star, GNU tar and libarchive have it in `SCHILY.acl.access` and `SCHILY.acl.default`.
 struct PosixACL: Equatable {
-    static let accessKey = "system.posix_acl_access"
-    static let defaultKey = "system.posix_acl_default"
+    static let accessKey: AttributeName = "system.posix_acl_access"
+    static let defaultKey: AttributeName = "system.posix_acl_default"
 
     /// Values of `e_tag`.
     enum Tag: UInt16 {
@@ -67,7 +67,8 @@ struct PosixACL: Equatable {
     }
 
     /// What libarchive has read of one kind of ACL; nil when there is none.
-    init?(_ member: OpaquePointer, type: Int32) {
+    /// - Parameter unknown: gets the names that came without a number: users' names mean nothing in a layer.
+    init?(_ member: OpaquePointer, type: Int32, unknown: inout [String]) {
         guard archive_entry_acl_reset(member, type) > 0 else { return nil }
         var entries: [Entry] = []
         var (kind, set, tag, id): (Int32, Int32, Int32, Int32) = (0, 0, 0, 0)
@@ -85,9 +86,13 @@ struct PosixACL: Equatable {
                 }
             guard let own else { continue }
             let isNamed = own == .user || own == .group
-            // An id that is not given is the name, when that is a number: users' names mean nothing in a layer.
-            let number = id >= 0 ? UInt32(id) : name.flatMap { UInt32(String(cString: $0)) }
-            guard !isNamed || number != nil else { continue }
+            // An id that is not given is the name, when that is a number.
+            let text = name.map { String(cString: $0) } ?? ""
+            let number = id >= 0 ? UInt32(id) : UInt32(text)
+            if isNamed, number == nil {
+                unknown.append(text)
+                continue
+            }
             entries.append(
                 Entry(tag: own, permissions: UInt16(set & 7), id: isNamed ? number ?? Self.noID : Self.noID))
         }

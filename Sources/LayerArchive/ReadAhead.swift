@@ -13,7 +13,8 @@ final class ReadAhead {
     private let producer: Producer
     private let thread: pthread_t
     private let progress: ((UInt64) -> Void)?
-    private var hasPiece = false
+    /// The piece at hand.
+    private var piece: UnsafeRawBufferPointer?
     private var isAtEnd = false
 
     /// - Parameter progress: called with the bytes of the input that have been read, on the thread that takes pieces.
@@ -38,24 +39,40 @@ final class ReadAhead {
     /// The next plain bytes, valid until the next call; empty at the end.
     func next() throws(StorageError) -> UnsafeRawBufferPointer {
         if isAtEnd { return UnsafeRawBufferPointer(start: nil, count: 0) }
-        if hasPiece { producer.ring.emptied() }
-        let piece = producer.ring.slotToEmpty()
-        hasPiece = true
-        progress?(piece.pointee.consumed)
-        if let error = piece.pointee.error {
+        if piece != nil { producer.ring.emptied() }
+        let slot = producer.ring.slotToEmpty()
+        progress?(slot.pointee.consumed)
+        if let error = slot.pointee.error {
             isAtEnd = true
             throw error
         }
-        let bytes = UnsafeRawBufferPointer(rebasing: piece.pointee.buffer[..<piece.pointee.count])
+        let bytes = UnsafeRawBufferPointer(rebasing: slot.pointee.buffer[..<slot.pointee.count])
+        piece = bytes
         isAtEnd = bytes.isEmpty
         taken += UInt64(bytes.count)
         return bytes
     }
 
-    /// Takes what is left to the end, and gives the digest of the plain stream.
-    func finish() throws(StorageError) -> String {
-        while try !next().isEmpty {}
-        return producer.input.digest()
+    /// Takes what is left to the end.
+    /// - Parameter position: from where on it should be zeros, and something of them be there.
+    /// - Returns: the digest of the plain stream, and what else there is after the position.
+    func finish(after position: UInt64) throws(StorageError) -> (digest: String, rest: Rest) {
+        var isZero = true
+        var bytes = piece ?? UnsafeRawBufferPointer(start: nil, count: 0)
+        repeat {
+            let before = taken - UInt64(bytes.count)
+            let start = position > before ? min(bytes.count, Int(position - before)) : 0
+            isZero = isZero && UnsafeRawBufferPointer(rebasing: bytes[start...]).isAllZero
+            bytes = try next()
+        } while !bytes.isEmpty
+        return (producer.input.digest(), taken <= position ? .nothing : isZero ? .zeros : .something)
+    }
+
+    /// What follows the last member of a tar.
+    enum Rest {
+        /// Two blocks of zeros and more of them: as it should be.
+        case zeros
+        case nothing, something
     }
 }
 

@@ -12,6 +12,9 @@ struct SparseMap: Equatable {
     static let granule = 65536
     /// A file with fewer bytes of zeros is written with them, for readers that know no sparse files.
     static let worthwhile: UInt64 = 1 << 20
+    /// Most ranges: readers hold the map in memory, and have limits of their own (`TarReader.headerBudget`). Of a file
+    /// with more, the smallest gaps are written as data.
+    static let most = 50_000
 
     /// - Returns: nil for a file that is written as it is.
     init?(of file: FileDescriptor, size: UInt64, named name: String) throws(SystemError) {
@@ -21,6 +24,8 @@ struct SparseMap: Equatable {
         let buffer = UnsafeMutableRawBufferPointer.allocate(byteCount: 16 * Self.granule, alignment: 16)
         defer { buffer.deallocate() }
         var position: UInt64 = 0
+        // What is no longer than this between two ranges is written with them.
+        var smallest: UInt64 = 0
         for range in try dataRanges(of: file, size: size) {
             // Granules may have a part in two ranges.
             position = max(position, range.lowerBound / granule * granule)
@@ -35,10 +40,12 @@ struct SparseMap: Equatable {
                     if part.isAllZero { continue }
                     let start = position + UInt64(offset)
                     let end = start + UInt64(part.count)
-                    if let last = data.last, last.upperBound == start {
-                        data[data.count - 1] = last.lowerBound..<end
-                    } else {
-                        data.append(start..<end)
+                    data.join(start..<end, over: smallest)
+                    while data.count > Self.most {
+                        smallest = max(2 * smallest, granule)
+                        let ranges = data
+                        data = []
+                        for range in ranges { data.join(range, over: smallest) }
                     }
                 }
                 position += UInt64(count)
@@ -65,6 +72,17 @@ struct SparseMap: Equatable {
         if isOpen { text += "\(size)\n0\n" }
         let bytes = Array(text.utf8)
         return bytes + [UInt8](repeating: 0, count: (block - bytes.count % block) % block)
+    }
+}
+
+extension [Range<UInt64>] {
+    /// Appends a range, or extends the last one to it when no more than `gap` bytes lie between them.
+    fileprivate mutating func join(_ range: Range<UInt64>, over gap: UInt64) {
+        if let last, range.lowerBound - last.upperBound <= gap {
+            self[count - 1] = last.lowerBound..<range.upperBound
+        } else {
+            append(range)
+        }
     }
 }
 

@@ -18,9 +18,12 @@ struct TarEntry {
     let device: DeviceNumber
     let xattrs: ExtendedAttributes
 
+    /// Users and groups of its ACLs that the tar names without a number.
+    let unknownNames: [String]
+
     /// Those that belong to a layer, sorted by name.
-    var layerAttributes: [(key: String, value: [UInt8])] {
-        xattrs.filter { isLayerAttribute($0.key) }.sorted { $0.key < $1.key }
+    var layerAttributes: [(key: AttributeName, value: [UInt8])] {
+        xattrs.filter { $0.key.isLayers }.sorted { $0.key < $1.key }
     }
 
     /// Whether overlayfs takes it for a whiteout, and refuses to make it.
@@ -32,17 +35,34 @@ final class TarReader {
     private let archive: OpaquePointer
     private let source: Source
     private let name: String
+    /// Of the member last returned, in bytes, holes included.
+    private var size: UInt64 = 0
+    private var hasMember = false
 
     /// What libarchive's callback reaches through its pointer.
     private final class Source {
         let input: ReadAhead
         var error: StorageError?
-        init(_ input: ReadAhead) { self.input = input }
+        /// Bytes that libarchive may still read.
+        var budget = Int.max
+        let name: String
+
+        init(_ input: ReadAhead, _ name: String) {
+            self.input = input
+            self.name = name
+        }
     }
+
+    /// Bytes that the headers of one member may take, the map of a sparse file included, all of which libarchive holds
+    /// in memory: room for 150,000 holes.
+    private static let headerBudget = 3 << 20
+
+    /// ARCHIVE_ERRNO_FILE_FORMAT, which is EILSEQ (archive.h, archive_platform.h).
+    private static let fileFormat = EILSEQ
 
     init(_ input: ReadAhead, named name: String) throws(StorageError) {
         archive = archive_read_new()
-        source = Source(input)
+        source = Source(input, name)
         self.name = name
         archive_read_support_format_tar(archive)
         archive_read_set_options(archive, "hdrcharset=BINARY")
@@ -52,7 +72,13 @@ final class TarReader {
             { @Sendable _, context, buffer in
                 let source = Unmanaged<Source>.fromOpaque(context!).takeUnretainedValue()
                 do throws(StorageError) {
+                    if source.budget <= 0 {
+                        throw StorageError(
+                            .resourceExhausted, "read", source.name,
+                            "a member's header is larger than \(TarReader.headerBudget) bytes")
+                    }
                     let piece = try source.input.next()
+                    source.budget -= piece.count
                     buffer?.pointee = piece.baseAddress
                     return piece.count
                 } catch {
@@ -68,28 +94,53 @@ final class TarReader {
     /// The next member; nil at the end.
     func next() throws(StorageError) -> TarEntry? {
         var entry: OpaquePointer?
+        // What is left of the last one.
+        if hasMember, archive_read_data_skip(archive) < ARCHIVE_WARN { throw failure() }
+        source.budget = Self.headerBudget
         let result = archive_read_next_header(archive, &entry)
+        source.budget = .max
         if result == ARCHIVE_EOF { return nil }
-        // A warning is about a name's character set: names are bytes here.
-        guard result == ARCHIVE_OK || result == ARCHIVE_WARN, let entry else { throw failure() }
+        // A warning may be about a name's character set: names are bytes here. Others are about records that make no
+        // sense, and what they say would be lost.
+        let isUsable = result == ARCHIVE_OK || (result == ARCHIVE_WARN && archive_errno(archive) == Self.fileFormat)
+        guard isUsable, let entry else { throw failure() }
+        hasMember = true
+        let path = bytes(archive_entry_pathname(entry))
+        func refuse(_ reason: String) -> StorageError {
+            StorageError(.dataLoss, "read", name, "member \"\(EntryPath(bytes: path).text)\": \(reason)")
+        }
+        func id(_ value: la_int64_t) throws(StorageError) -> UInt32 {
+            // The largest number means "no change" to the kernel.
+            guard let id = UInt32(exactly: value), id != .max else {
+                throw refuse("\(value) is no id of a user or group")
+            }
+            return id
+        }
+        let hardLink = archive_entry_hardlink(entry).map { bytes($0) }
+        let kind = FileStatus.Kind(rawValue: UInt32(archive_entry_filetype(entry)) & 0o170000)
+        let symlink = bytes(archive_entry_symlink(entry))
+        guard kind != nil || hardLink != nil, kind != .symlink || !symlink.isEmpty else {
+            throw refuse("it is a link to nothing, or of a kind that no layer has")
+        }
+        size = UInt64(max(0, archive_entry_size(entry)))
+        var unknownNames: [String] = []
+        let xattrs = xattrs(of: entry, unknownNames: &unknownNames)
         return TarEntry(
-            path: bytes(archive_entry_pathname(entry)), kind: kind(of: entry),
-            hardLink: archive_entry_hardlink(entry).map { bytes($0) }, symlink: bytes(archive_entry_symlink(entry)),
-            permissions: UInt32(archive_entry_perm(entry)) & 0o7777,
-            uid: UInt32(truncatingIfNeeded: archive_entry_uid(entry)),
-            gid: UInt32(truncatingIfNeeded: archive_entry_gid(entry)),
-            size: UInt64(max(0, archive_entry_size(entry))),
-            modified: modified(of: entry),
+            path: path, kind: kind ?? .regular, hardLink: hardLink, symlink: symlink,
+            permissions: UInt32(archive_entry_perm(entry)) & 0o7777, uid: try id(archive_entry_uid(entry)),
+            gid: try id(archive_entry_gid(entry)), size: size, modified: modified(of: entry),
             device: DeviceNumber(
                 major: UInt32(truncatingIfNeeded: archive_entry_rdevmajor(entry)),
                 minor: UInt32(truncatingIfNeeded: archive_entry_rdevminor(entry))),
-            xattrs: xattrs(of: entry))
+            xattrs: xattrs, unknownNames: unknownNames)
     }
 
+    /// Bytes of the tar before its end mark; to be asked after the last member.
+    var end: UInt64 { UInt64(archive_read_header_position(archive)) }
+
     /// Gives the data of the member last returned, piece by piece with its offset; holes are left out.
-    func readData(
-        _ body: (UInt64, UnsafeRawBufferPointer) throws(StorageError) -> Void
-    ) throws(StorageError) {
+    /// - Throws: `.dataLoss` for data beyond the member's size, and what `body` does.
+    func readData(_ body: (UInt64, UnsafeRawBufferPointer) throws -> Void) throws {
         while true {
             var base: UnsafeRawPointer?
             var count = 0
@@ -97,7 +148,11 @@ final class TarReader {
             let result = archive_read_data_block(archive, &base, &count, &offset)
             if result == ARCHIVE_EOF { return }
             guard result == ARCHIVE_OK else { throw failure() }
-            if count > 0 { try body(UInt64(offset), UnsafeRawBufferPointer(start: base, count: count)) }
+            if count == 0 { continue }
+            guard let start = UInt64(exactly: offset), start <= size, UInt64(count) <= size - start else {
+                throw StorageError(.dataLoss, "read", name, "a sparse file has data after its end")
+            }
+            try body(start, UnsafeRawBufferPointer(start: base, count: count))
         }
     }
 
@@ -109,22 +164,19 @@ final class TarReader {
             : .init(seconds: seconds, nanoseconds: fraction)
     }
 
-    private func kind(of entry: OpaquePointer) -> FileStatus.Kind {
-        FileStatus.Kind(rawValue: UInt32(archive_entry_filetype(entry)) & 0o170000) ?? .regular
-    }
-
-    private func xattrs(of entry: OpaquePointer) -> ExtendedAttributes {
+    private func xattrs(of entry: OpaquePointer, unknownNames: inout [String]) -> ExtendedAttributes {
         var attributes: ExtendedAttributes = [:]
         archive_entry_xattr_reset(entry)
         // ACLs as text, unless they are there as the kernel has them too.
-        attributes[PosixACL.accessKey] = PosixACL(entry, type: ARCHIVE_ENTRY_ACL_TYPE_ACCESS)?.attribute
-        attributes[PosixACL.defaultKey] = PosixACL(entry, type: ARCHIVE_ENTRY_ACL_TYPE_DEFAULT)?.attribute
+        for (key, type) in [
+            (PosixACL.accessKey, ARCHIVE_ENTRY_ACL_TYPE_ACCESS), (PosixACL.defaultKey, ARCHIVE_ENTRY_ACL_TYPE_DEFAULT),
+        ] { attributes[key] = PosixACL(entry, type: type, unknown: &unknownNames)?.attribute }
         var key: UnsafePointer<CChar>?
         var value: UnsafeRawPointer?
         var count = 0
         // PAX may carry each twice, in SCHILY's and in libarchive's own form: equal, and set once here.
         while archive_entry_xattr_next(entry, &key, &value, &count) == ARCHIVE_OK, let key {
-            attributes[String(cString: key)] = Array(UnsafeRawBufferPointer(start: value, count: count))
+            attributes[AttributeName(bytes(key))] = Array(UnsafeRawBufferPointer(start: value, count: count))
         }
         return attributes
     }

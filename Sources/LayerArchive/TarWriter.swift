@@ -30,30 +30,26 @@ struct TarWriter {
             } else {
                 map.map { UInt64(encodedMap.count) + $0.stored } ?? status.size
             }
-        var records: [(key: String, value: [UInt8])] = []
+        var records: [Record] = []
         func decimal(_ value: some BinaryInteger) -> [UInt8] { Array(String(value).utf8) }
         if map != nil {
             records += [
-                ("GNU.sparse.major", decimal(1)), ("GNU.sparse.minor", decimal(0)), ("GNU.sparse.name", path),
-                ("GNU.sparse.realsize", decimal(status.size)),
+                Record("GNU.sparse.major", decimal(1)), Record("GNU.sparse.minor", decimal(0)),
+                Record("GNU.sparse.name", path, isName: true), Record("GNU.sparse.realsize", decimal(status.size)),
             ]
             // What readers show that know no sparse files.
             path = Array("GNUSparseFile.0/".utf8) + EntryPath(bytes: path).name.prefix(80)
         }
-        if path.count > 100 { records.append(("path", path)) }
-        if linkName.count > 100 { records.append(("linkpath", linkName)) }
-        if size > Self.largest11 { records.append(("size", decimal(size))) }
-        if UInt64(status.uid) > Self.largest7 { records.append(("uid", decimal(status.uid))) }
-        if UInt64(status.gid) > Self.largest7 { records.append(("gid", decimal(status.gid))) }
+        if path.count > 100 { records.append(Record("path", path, isName: true)) }
+        if linkName.count > 100 { records.append(Record("linkpath", linkName, isName: true)) }
+        if size > Self.largest11 { records.append(Record("size", decimal(size))) }
+        if UInt64(status.uid) > Self.largest7 { records.append(Record("uid", decimal(status.uid))) }
+        if UInt64(status.gid) > Self.largest7 { records.append(Record("gid", decimal(status.gid))) }
         let time = status.modified
         let timeFits = time.seconds >= 0 && UInt64(time.seconds) <= Self.largest11
-        if time.nanoseconds != 0 || !timeFits { records.append(("mtime", Self.decimal(time))) }
+        if time.nanoseconds != 0 || !timeFits { records.append(Record("mtime", Self.decimal(time))) }
         for (key, value) in xattrs { records += Self.records(ofAttribute: key, value) }
-        let names = ["path", "linkpath", "GNU.sparse.name"]
-        if records.contains(where: { names.contains($0.key) && !Self.isUTF8($0.value) }) {
-            records.append(("hdrcharset", Array("BINARY".utf8)))
-        }
-        if !records.isEmpty { try extendedHeader(records.sorted { $0.key < $1.key }) }
+        try extendedHeader(records)
         let type: Character =
             switch status.kind {
             case _ where isHardLink: "1"
@@ -72,31 +68,54 @@ struct TarWriter {
         try write(encodedMap)
     }
 
+    /// A record of an extended header.
+    private struct Record {
+        let key: [UInt8]
+        let value: [UInt8]
+        /// Whether readers take the value for text, unless they are told otherwise.
+        let isName: Bool
+
+        init(_ key: String, _ value: [UInt8], isName: Bool = false) {
+            self.init(Array(key.utf8), value, isName: isName)
+        }
+
+        init(_ key: [UInt8], _ value: [UInt8], isName: Bool = false) {
+            self.key = key
+            self.value = value
+            self.isName = isName
+        }
+
+        /// "27 mtime=1700000000.000000001\n": the length counts its own digits.
+        var bytes: [UInt8] {
+            let rest = 1 + key.count + 1 + value.count + 1
+            var length = rest + String(rest).count
+            length = rest + String(length).count
+            return Array("\(length) ".utf8) + key + [UInt8(ascii: "=")] + value + [0x0A]
+        }
+    }
+
     /// An extended attribute, as star and most others have it; one with `=` in its name as only libarchive can. ACLs
     /// also as text, for the readers that take no other.
-    private static func records(ofAttribute key: String, _ value: [UInt8]) -> [(key: String, value: [UInt8])] {
-        if key.contains("=") {
-            let name = key.utf8.map { byte in
+    private static func records(ofAttribute key: AttributeName, _ value: [UInt8]) -> [Record] {
+        if key.bytes.contains(UInt8(ascii: "=")) {
+            let name = key.bytes.map { byte in
                 let isPlain = byte > 0x20 && byte < 0x7F && byte != UInt8(ascii: "%") && byte != UInt8(ascii: "=")
                 return isPlain ? String(UnicodeScalar(byte)) : "%" + hexadecimal([byte]).uppercased()
             }
-            return [("LIBARCHIVE.xattr." + name.joined(), base64(value))]
+            return [Record("LIBARCHIVE.xattr." + name.joined(), base64(value))]
         }
-        var records = [("SCHILY.xattr." + key, value)]
+        var records = [Record(Array("SCHILY.xattr.".utf8) + key.bytes, value)]
         if let word = [PosixACL.accessKey: "access", PosixACL.defaultKey: "default"][key],
             let acl = PosixACL(attribute: value)
         {
-            records.append(("SCHILY.acl." + word, Array(acl.text.utf8)))
+            records.append(Record("SCHILY.acl." + word, Array(acl.text.utf8)))
         }
         return records
     }
 
     /// Writes an empty file of mode 0 that says what is gone.
     func whiteout(_ path: [UInt8]) throws(SystemError) {
-        if path.count > 100 {
-            let charset = Self.isUTF8(path) ? [] : [(key: "hdrcharset", value: Array("BINARY".utf8))]
-            try extendedHeader(charset + [("path", path)])
-        }
+        if path.count > 100 { try extendedHeader([Record("path", path, isName: true)]) }
         try plainHeader(path, type: "0", mode: 0, uid: 0, gid: 0, size: 0, seconds: 0)
     }
 
@@ -109,15 +128,14 @@ struct TarWriter {
     /// Two empty blocks end a tar.
     func end() throws(SystemError) { try write([UInt8](repeating: 0, count: 2 * Self.block)) }
 
-    private func extendedHeader(_ records: [(key: String, value: [UInt8])]) throws(SystemError) {
-        var data: [UInt8] = []
-        for (key, value) in records {
-            // "27 mtime=1700000000.000000001\n": the length counts its own digits.
-            let rest = 1 + key.utf8.count + 1 + value.count + 1
-            var length = rest + String(rest).count
-            length = rest + String(length).count
-            data += Array("\(length) \(key)=".utf8) + value + [0x0A]
+    private func extendedHeader(_ records: [Record]) throws(SystemError) {
+        if records.isEmpty { return }
+        var records = records
+        if records.contains(where: { $0.isName && String(validating: $0.value, as: UTF8.self) == nil }) {
+            records.append(Record("hdrcharset", Array("BINARY".utf8)))
         }
+        records.sort { $0.key.lexicographicallyPrecedes($1.key) }
+        let data = records.flatMap(\.bytes)
         try plainHeader(
             Array("PaxHeaders/0".utf8), type: "x", mode: 0o644, uid: 0, gid: 0, size: UInt64(data.count), seconds: 0)
         try write(data)
@@ -159,8 +177,6 @@ struct TarWriter {
         }
         try result.get()
     }
-
-    private static func isUTF8(_ bytes: [UInt8]) -> Bool { String(validating: bytes, as: UTF8.self) != nil }
 
     /// Seconds with nine digits of fraction; before 1970 the fraction counts towards it, as PAX has it.
     private static func decimal(_ time: FileStatus.Timestamp) -> [UInt8] {

@@ -44,10 +44,27 @@ extension FileDescriptor {
     }
 
     /// Comes last, for all else changes it.
-    public func setModified(_ time: FileStatus.Timestamp, of name: EntryName) throws(SystemError) {
+    /// - Returns: false where the filesystem has no room for this time, and keeps the nearest one that it has.
+    @discardableResult
+    public func setModified(_ time: FileStatus.Timestamp, of name: EntryName) throws(SystemError) -> Bool {
         let result = name.withCString {
             lam_utimensat_nofollow(rawValue, $0, time.seconds, time.nanoseconds)
         }
         try check(result, "set times of", name.text)
+        if time.isCommon { return true }
+        return try status(of: name).modified == time
     }
+
+    /// As above, of this open file.
+    @discardableResult
+    public func setModified(_ time: FileStatus.Timestamp, named name: String) throws(SystemError) -> Bool {
+        try check(lam_futimens_modified(rawValue, time.seconds, time.nanoseconds), "set times of", name)
+        if time.isCommon { return true }
+        return try status().modified == time
+    }
+}
+
+extension FileStatus.Timestamp {
+    /// Whether every filesystem of Linux has room for it: seconds in 32 bits.
+    fileprivate var isCommon: Bool { Int32(exactly: seconds) != nil }
 }

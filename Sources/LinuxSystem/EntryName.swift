@@ -45,8 +45,21 @@ extension FileDescriptor {
         try directoryEntries().map(\.name).sorted()
     }
 
-    /// What is in this directory, without `.` and `..`, in no order. Nothing but the directory is read.
-    public func directoryEntries() throws(SystemError) -> [DirectoryEntry] {
+    /// What is in this directory, or the first so many of it, without `.` and `..`, in no order. Nothing but the
+    /// directory is read.
+    public func directoryEntries(atMost count: Int = .max) throws(SystemError) -> [DirectoryEntry] {
+        var found: [DirectoryEntry] = []
+        try forEachEntry { entry in
+            found.append(entry)
+            return found.count < count
+        }
+        return found
+    }
+
+    /// Calls `body` with what is in this directory, as above, until it returns false. It may remove the entry.
+    public func forEachEntry(
+        _ body: (DirectoryEntry) throws(SystemError) -> Bool
+    ) throws(SystemError) {
         // readdir owns the descriptor it is given, and a duplicate would share its position.
         let own = try openBeneath(".", flags: O_DIRECTORY)
         guard let stream = fdopendir(own.rawValue) else {
@@ -54,20 +67,20 @@ extension FileDescriptor {
             throw SystemError.last("read directory", procPath)
         }
         defer { closedir(stream) }
-        var found: [DirectoryEntry] = []
         while true {
             Glibc.errno = 0
             guard let entry = readdir(stream) else {
                 if Errno.current.rawValue != 0 { throw SystemError.last("read directory", procPath) }
-                break
+                return
             }
             let bytes = withUnsafeBytes(of: &entry.pointee.d_name) { Array($0.prefix { $0 != 0 }) }
             if bytes == [0x2E] || bytes == [0x2E, 0x2E] { continue }
             // The DT_ constants are the bits of the mode that tell the type.
             let kind = FileStatus.Kind(rawValue: UInt32(entry.pointee.d_type) << 12)
-            found.append(DirectoryEntry(name: EntryName(bytes), inode: UInt64(entry.pointee.d_ino), kind: kind))
+            let isWanted = try body(
+                DirectoryEntry(name: EntryName(bytes), inode: UInt64(entry.pointee.d_ino), kind: kind))
+            if !isWanted { return }
         }
-        return found
     }
 
     /// Facts of an entry of this directory; a symlink is not followed.
@@ -107,12 +120,21 @@ extension FileDescriptor {
         _ name: EntryName, willRemove: ([EntryName]) -> Void = { _ in }
     ) throws(SystemError) {
         if name.withCString({ unlinkat(rawValue, $0, 0) }) == 0 { return }
-        let error = SystemError.last("unlink", name.text)
-        guard error.errno == .isDirectory || error.errno == .notPermitted else { throw error }
-        let directory = try openEntry(name, flags: O_DIRECTORY)
+        let failure = SystemError.last("unlink", name.text)
+        guard failure.errno == .isDirectory || failure.errno == .notPermitted else { throw failure }
+        let directory: FileDescriptor
+        do throws(SystemError) {
+            directory = try openEntry(name, flags: O_DIRECTORY)
+        } catch {
+            // A file that is immutable.
+            throw error.errno == .notDirectory ? failure : error
+        }
         defer { directory.closeQuietly() }
-        for entry in try directory.entries() {
-            try directory.removeEntry(entry) { willRemove([entry] + $0) }
+        while true {
+            // Not all at once: there may be millions.
+            let entries = try directory.directoryEntries(atMost: 10_000)
+            if entries.isEmpty { break }
+            for entry in entries { try directory.removeEntry(entry.name) { willRemove([entry.name] + $0) } }
         }
         willRemove([])
         try check(name.withCString { unlinkat(rawValue, $0, AT_REMOVEDIR) }, "rmdir", name.text)

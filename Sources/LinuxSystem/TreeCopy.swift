@@ -67,7 +67,7 @@ extension FileDescriptor {
     ///   - isKept: whether an extended attribute is copied.
     public func copyAttributes(
         of copy: EntryName, from name: EntryName, in source: FileDescriptor, _ status: FileStatus,
-        where isKept: (_ key: String) -> Bool = { _ in true }
+        where isKept: (_ key: AttributeName) -> Bool = { _ in true }
     ) throws(SystemError) {
         try setOwner(of: copy, uid: status.uid, gid: status.gid)
         if status.kind != .symlink { try setPermissions(status.permissions, of: copy) }

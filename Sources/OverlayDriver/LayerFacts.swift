@@ -35,7 +35,7 @@ extension OverlayDriver {
         return bytes
     }
 
-    private static let bytesAttribute = "trusted.lamina.bytes"
+    private static let bytesAttribute: AttributeName = "trusted.lamina.bytes"
 
     public func objects() throws(StorageError) -> [LayerNumber] {
         var numbers: Set<LayerNumber> = []

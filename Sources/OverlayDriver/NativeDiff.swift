@@ -97,12 +97,12 @@ struct NativeDiff {
 enum OverlayAttribute {
     static let prefix = "trusted.overlay."
     /// On a directory that does not show what lower ones have.
-    static let opaque = prefix + "opaque"
-    static let redirect = prefix + "redirect"
+    static let opaque = AttributeName(prefix + "opaque")
+    static let redirect = AttributeName(prefix + "redirect")
     /// On the root of an upper directory that was mounted with `index=on`: what was below it.
-    static let origin = prefix + "origin"
+    static let origin = AttributeName(prefix + "origin")
     /// On the root of an upper directory: the identity of the overlay.
-    static let uuid = prefix + "uuid"
+    static let uuid = AttributeName(prefix + "uuid")
 
     static let yes = Array("y".utf8)
 }

@@ -1,3 +1,10 @@
+import Fixtures
+import Glibc
+import Lamina
+import LayerArchive
+import SystemPackage
+import Testing
+
 /// One member of a tar as an attacker, or another program, would write it.
 struct Member {
     var name: String
@@ -9,11 +16,12 @@ struct Member {
     /// Names of user and group.
     var ownerName = ""
     /// Records of an extended header before it.
-    var records: [(key: String, value: [UInt8])] = []
+    var records: [(key: [UInt8], value: [UInt8])] = []
 
     init(
         name: String, type: Character = "0", link: String = "", data: String = "", mode: UInt32 = 0o644,
-        owner: UInt32 = 0, ownerName: String = "", records: [(key: String, value: [UInt8])] = []
+        owner: UInt32 = 0, ownerName: String = "", records: [(key: String, value: [UInt8])] = [],
+        byteRecords: [(key: [UInt8], value: [UInt8])] = []
     ) {
         self.name = name
         self.type = type
@@ -22,7 +30,7 @@ struct Member {
         self.mode = mode
         self.owner = owner
         self.ownerName = ownerName
-        self.records = records
+        self.records = records.map { (Array($0.key.utf8), $0.value) } + byteRecords
     }
 
     fileprivate var bytes: [UInt8] {
@@ -54,9 +62,9 @@ struct Member {
         if records.isEmpty { return [] }
         var member = Member(name: "PaxHeaders/x", type: "x")
         for (key, value) in records {
-            let rest = key.utf8.count + value.count + 3
+            let rest = key.count + value.count + 3
             let length = rest + String(rest + String(rest).count).count
-            member.data += Array("\(length) \(key)=".utf8) + value + [0x0A]
+            member.data += Array("\(length) ".utf8) + key + [0x3D] + value + [0x0A]
         }
         return member.bytes
     }
@@ -65,4 +73,34 @@ struct Member {
 /// The bytes of a tar.
 func tar(_ members: [Member]) -> [UInt8] {
     members.flatMap(\.bytes) + [UInt8](repeating: 0, count: 1024)
+}
+
+/// Applies the bytes to a new layer beside a directory `outside`, which must be as it was.
+func applyToNewLayer(
+    _ bytes: [UInt8], limits: ArchiveLimits = ArchiveLimits(), prepare: (String) throws -> Void = { _ in },
+    inspect: (FileDescriptor) throws -> Void = { _ in }
+) throws -> (result: Result<AppliedArchive, StorageError>, entries: [String]) {
+    try withTemporaryDirectory { directory in
+        let layer = directory + "/layer"
+        try makeDirectory(layer)
+        try makeDirectory(directory + "/outside")
+        try writeText("safe", to: directory + "/outside/file")
+        try prepare(layer)
+        let file = directory + "/tar"
+        let output = try FileDescriptor.opening(file, .writeOnly, flags: O_CREAT)
+        try bytes.withUnsafeBytes { try output.writeFully($0, to: file) }
+        output.closeQuietly()
+        let root = try FileDescriptor.openingDirectory(layer)
+        defer { root.closeQuietly() }
+        let input = try FileDescriptor.opening(file)
+        defer { input.closeQuietly() }
+        let result = Result { () throws(StorageError) in
+            try LayerArchive.apply(input, named: "evil.tar", onto: root, limits: limits)
+        }
+        #expect(directoryNames(directory)?.sorted() == ["layer", "outside", "tar"])
+        #expect(directoryNames(directory + "/outside") == ["file"])
+        #expect(readText(directory + "/outside/file") == "safe")
+        try inspect(root)
+        return (result, try root.entries().map(\.text))
+    }
 }

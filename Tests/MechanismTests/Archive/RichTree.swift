@@ -55,7 +55,7 @@ enum RichTree {
         try root.setExtendedAttribute("system.posix_acl_default", acl, of: EntryName("inheriting"))
         try write("some", to: "after", in: inheriting)
         try inheriting.makeDirectory(EntryName("child"), permissions: 0o755)
-        try write("xattrs", to: "xattrs", in: root)
+        for name in ["xattrs", "odd xattrs"] { try write("xattrs", to: name, in: root) }
         try root.setExtendedAttribute("user.text", Array("text\nwith a line\0and a zero".utf8), of: EntryName("xattrs"))
         try root.setExtendedAttribute("user.empty", [], of: EntryName("xattrs"))
         try root.setExtendedAttribute("trusted.own", [0, 255, 1], of: EntryName("xattrs"))
@@ -63,6 +63,10 @@ enum RichTree {
         try root.setExtendedAttribute("trusted.on.link", [1], of: EntryName("long link"))
         if oddNames {
             try root.setExtendedAttribute("user.a=b%", [2], of: EntryName("xattrs"))
+            // One name to a reader of Unicode, and one that is no Unicode.
+            for (value, name) in [Array("user.\u{E9}".utf8), Array("user.e\u{301}".utf8), Array("user.".utf8) + [0xFF]]
+                .enumerated()
+            { try root.setExtendedAttribute(AttributeName(name), [UInt8(value)], of: EntryName("odd xattrs")) }
             let odd = EntryName([0xFF, 0x20, 0x0A, 0xC3])
             try root.openEntry(odd, .writeOnly, flags: O_CREAT, permissions: 0o644).closeQuietly()
             try root.makeSymlink(EntryName([0xFE]), to: [0xFF, 0x2F, 0xFE])
@@ -80,6 +84,11 @@ enum RichTree {
         // Zeros that are no hole.
         try [UInt8](repeating: 0, count: 1 << 20).withUnsafeBytes {
             try sparse.writeFully($0, at: 12 << 20, to: "sparse")
+        }
+        for directory in [directory, inheriting] {
+            for name in try directory.entries() {
+                try directory.setModified(.init(seconds: 3, nanoseconds: 4), of: name)
+            }
         }
         for name in try root.entries() { try root.setModified(time, of: name) }
         try root.setModified(.init(seconds: -5, nanoseconds: 7), of: EntryName("plain"))

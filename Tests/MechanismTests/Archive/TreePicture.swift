@@ -56,7 +56,7 @@ struct TreePicture: Equatable {
         // xfs shows ACLs a second time in a form of its own.
         let xattrs = try directory.extendedAttributes(of: name).filter { !$0.key.hasPrefix("trusted.SGI_ACL") }
             .sorted { $0.key < $1.key }
-        for (key, value) in xattrs { line += " \(key)=\(value)" }
+        for (key, value) in xattrs { line += " \(Self.escaped(key.bytes))=\(value)" }
         switch status.kind {
         case .regular:
             let file = try directory.openEntry(name)
@@ -101,7 +101,9 @@ struct TreePicture: Equatable {
     /// Bytes for people: as they are where they are UTF-8, name by name.
     static func escaped(_ bytes: [UInt8]) -> String {
         bytes.split(separator: 0x2F, omittingEmptySubsequences: false).map { name in
-            String(validating: name, as: UTF8.self) ?? name.map { "%" + String($0, radix: 16) }.joined()
+            // Two texts that Unicode takes for one are two names.
+            name.allSatisfy { $0 < 0x80 }
+                ? String(decoding: name, as: UTF8.self) : name.map { "%" + String($0, radix: 16) }.joined()
         }.joined(separator: "/")
     }
 

@@ -1,6 +1,7 @@
 import Fixtures
 import Foundation
 import Lamina
+import SystemPackage
 import Testing
 
 @Suite(.serialized, .enabled(if: TestHost.hasLoop, "needs root and loop devices")) struct CommandTests {
@@ -60,6 +61,28 @@ import Testing
                     try lamina("layer", "diff", "again", "-o", plain, "--json").value("diffID")
                         == first.value("diffID"))
                 #expect(try lamina("layer", "umount", "top").status == 0)
+            }
+        }
+    }
+
+    /// The digest is a constant: a tree's tar never changes, whatever the driver, the kernel or the version.
+    @Test(arguments: CommandGround.here) func theSameTreeIsTheSameTar(_ ground: CommandGround) throws {
+        try ground.withRoot { lamina throws in
+            try withTemporaryDirectory { directory in
+                #expect(try lamina("layer", "create", "x").status == 0)
+                let root = try FileDescriptor.openingDirectory(
+                    String(try lamina("layer", "mount", "x").output.dropLast()))
+                do {
+                    defer { root.closeQuietly() }
+                    try RichTree.make(in: root)
+                }
+                #expect(try lamina("layer", "umount", "x").status == 0)
+                let digest = "sha256:6af5137be5f07baca0358db659e82d042023cf9211b5128dc121ecc2d16b3074"
+                let file = directory + "/x.tar"
+                for arguments in [["diff", "x", "-o", file], ["import", "y", file], ["diff", "y", "-o", file]] {
+                    let told = try lamina.run(["layer"] + arguments + ["--json"])
+                    #expect(told.value("diffID") == digest, "\(told.output) \(told.error)")
+                }
             }
         }
     }
