@@ -288,13 +288,17 @@ import Testing
         #expect(entries == ["deep", "dir", "old"])
     }
 
-    @Test func missingParentsAreMadeForAll() throws {
+    @Test func missingParentsAreMadeForAllAndModesAreTheTars() throws {
         try withTemporaryDirectory { directory in
             let old = umask(0o077)
             defer { umask(old) }
             let file = directory + "/tar"
             let output = try FileDescriptor.opening(file, .writeOnly, flags: O_CREAT)
-            try tar([Member(name: "a/b/file")]).withUnsafeBytes { try output.writeFully($0, to: file) }
+            let members = [
+                Member(name: "a/b/file"), Member(name: "a/w", mode: 0o666), Member(name: "a/t/", type: "5", mode: 0o1777),
+                Member(name: "a/s", mode: 0o6777, owner: 5), Member(name: "a/n", type: "6", mode: 0o622),
+            ]
+            try tar(members).withUnsafeBytes { try output.writeFully($0, to: file) }
             output.closeQuietly()
             try makeDirectory(directory + "/layer")
             let root = try FileDescriptor.openingDirectory(directory + "/layer")
@@ -303,6 +307,9 @@ import Testing
             for path in ["a", "a/b"] {
                 let status = try FileStatus(path: "\(directory)/layer/\(path)")
                 #expect(status.permissions == 0o755 && status.modified.seconds == 0)
+            }
+            for (name, mode) in [("b/file", 0o644), ("w", 0o666), ("t", 0o1777), ("s", 0o6777), ("n", 0o622)] {
+                #expect(try FileStatus(path: "\(directory)/layer/a/\(name)").permissions == mode, "\(name)")
             }
         }
     }
