@@ -2,8 +2,21 @@
 @preconcurrency import Glibc
 import Lamina
 
-/// A line for people on stderr.
-func note(_ text: String) { fputs("lamina: \(text)\n", stderr) }
+/// A line for people on stderr. It may have names in it that somebody else has chosen: what a terminal would obey is
+/// shown as numbers.
+func note(_ text: String) { fputs("lamina: \(printable(text))\n", stderr) }
+
+private func printable(_ text: String) -> String {
+    var line = ""
+    for scalar in text.unicodeScalars {
+        if scalar.properties.generalCategory == .control {
+            line += "\\u{\(String(scalar.value, radix: 16))}"
+        } else {
+            line.unicodeScalars.append(scalar)
+        }
+    }
+    return line
+}
 
 /// The one JSON value on stdout.
 func printJSON(_ value: some Encodable) throws {
@@ -37,7 +50,7 @@ struct ErrorReport: Encodable {
     /// One line, a hint where there is one, and with `asJSON` an object for programs.
     func print(asJSON: Bool) {
         note("\(error.operation) \(error.object): \(error.message)".replacingOccurrences(of: "\n", with: " "))
-        if let hint = error.hint { fputs("hint: \(hint)\n", stderr) }
+        if let hint = error.hint { fputs("hint: \(printable(hint))\n", stderr) }
         if asJSON, let data = try? encoded(self) { fputs(String(decoding: data, as: UTF8.self) + "\n", stderr) }
     }
 }

@@ -266,6 +266,12 @@ import Testing
         #expect(try applyToNewLayer(tar([owner("4294967294")])).result.get().entries == 1)
     }
 
+    @Test func warningsAreNotWithoutEnd() {
+        var warnings = Warnings()
+        for number in 0..<1500 { warnings.add("\(number)") }
+        #expect(warnings.lines.count == 1001 && warnings.lines.last == "and 500 more")
+    }
+
     /// Once more members came than are noted, nobody knows what an opaque whiteout hides.
     @Test func anOpaqueWhiteoutThatComesTooLateIsRefused() throws {
         var made = MadeEntries()
@@ -295,7 +301,8 @@ import Testing
             let file = directory + "/tar"
             let output = try FileDescriptor.opening(file, .writeOnly, flags: O_CREAT)
             let members = [
-                Member(name: "a/b/file"), Member(name: "a/w", mode: 0o666), Member(name: "a/t/", type: "5", mode: 0o1777),
+                Member(name: "a/b/file"), Member(name: "a/w", mode: 0o666),
+                Member(name: "a/t/", type: "5", mode: 0o1777),
                 Member(name: "a/s", mode: 0o6777, owner: 5), Member(name: "a/n", type: "6", mode: 0o622),
             ]
             try tar(members).withUnsafeBytes { try output.writeFully($0, to: file) }

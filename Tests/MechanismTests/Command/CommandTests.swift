@@ -145,6 +145,20 @@ import Testing
         }
     }
 
+    /// A name in a tar says nothing to the terminal.
+    @Test(.enabled(if: TestHost.isRoot, "needs root")) func namesAreNoCommandsToTheTerminal() throws {
+        try CommandGround.vfs.withRoot { lamina throws in
+            try withTemporaryDirectory { directory in
+                for (name, shown) in [("..\u{1B}[2J/..", "..\\u{1b}[2J"), ("a\nb/..", "a b")] {
+                    try Data(tar([Member(name: name)])).write(to: URL(fileURLWithPath: directory + "/tar"))
+                    let result = try lamina("layer", "import", "x", directory + "/tar")
+                    #expect(result.status == 1 && result.error.contains(shown), "\(result.error)")
+                    #expect(!result.error.contains("\u{1B}"))
+                }
+            }
+        }
+    }
+
     /// CVE-2014-9357, GHSA-x86f-5xw2-fm2r: nothing is run to unpack, whatever stands on the PATH.
     @Test(.enabled(if: TestHost.isRoot, "needs root")) func noProgramIsRunToUnpack() throws {
         try CommandGround.vfs.withRoot { lamina throws in
