@@ -56,7 +56,7 @@ let package = Package(
             name: "HostProbe",
             dependencies: [
                 "StorageDriver", "DeviceMapperDriver", "BtrfsDriver", "OverlayDriver", "ZFSDriver", "AUFSDriver",
-                "VFSDriver", "ThinPool", "LinuxSystem", system,
+                "VFSDriver", "ThinPool", "LinuxSystem", "CLinux", "CISAL", system,
             ]),
         .target(
             name: "LayerStore",

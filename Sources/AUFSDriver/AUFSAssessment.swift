@@ -8,28 +8,25 @@ extension AUFSDriver {
     ]
 
     public static func assess(_ host: HostFacts) -> DriverAssessment {
-        func unavailable(_ code: String, _ message: String, _ remedy: String) -> DriverAssessment {
+        func unavailable(_ code: ReasonCode, _ message: String, _ remedy: String) -> DriverAssessment {
             DriverAssessment(driver: name, status: .unavailable, reasons: [.init(code, message)], remedy: remedy)
         }
         guard host.kernelFilesystems.contains("aufs") else {
             if host.availableModules.contains("aufs") {
                 return unavailable(
-                    "AUFS_NOT_LOADED", "the kernel has aufs as a module that is not loaded", "modprobe aufs")
+                    .aufsNotLoaded, "the kernel has aufs as a module that is not loaded", "modprobe aufs")
             }
             return unavailable(
-                "AUFS_MISSING",
+                .aufsMissing,
                 "the kernel \(host.kernelRelease) has no aufs: Linux never took it in, and distributions have dropped it",
                 "use another driver; lamina import-root --from aufs DIR takes old layers over")
         }
         if let reason = refusal(of: host.filesystem.type, at: host.path) {
-            return unavailable("FS_NO_BRANCH", reason, "put --root on ext4 or xfs")
-        }
-        if let reason = host.readOnlyReason {
-            return unavailable(reason.code, reason.message, "choose a --root that can be written")
+            return unavailable(.notBranch, reason, "put --root on ext4 or xfs")
         }
         return DriverAssessment(
             driver: name, status: .available,
-            reasons: [.init("FS_BRANCH", "the kernel has aufs, and \(host.path) is on \(host.filesystem.type)")],
+            reasons: [.init(.canBeBranch, "the kernel has aufs, and \(host.path) is on \(host.filesystem.type)")],
             strengths: "layers are plain directories, as old Docker hosts have them")
     }
 

@@ -23,6 +23,11 @@ public struct BtrfsDriver: StorageDriver {
         FlushOnCommit(device: device, directory: ground.directory, mark: ground.flushMark)
     }
 
+    /// A filesystem in a file may not be mounted now.
+    public static func hasState(in root: String) -> Bool {
+        exists(root + "/btrfs.img") || directoryNames(root + "/btrfs").map { !$0.isEmpty } ?? false
+    }
+
     public static func plan(
         _ root: RootLocation, _ options: DriverOptions
     ) throws(StorageError) -> DriverConfiguration {

@@ -145,6 +145,19 @@ int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes) {
     return (int)syscall(SYS_quotactl_fd, fd, QCMD(Q_XSETQLIM, PRJQUOTA), project, &quota);
 }
 
+int lam_xfs_features(int fd, uint32_t *flags) {
+    // struct xfs_fsop_geom_v1.
+    struct {
+        uint32_t sizes[8];
+        uint64_t blocks[4];
+        unsigned char uuid[16];
+        uint32_t sunit, swidth, version, flags, logsectsize, rtsectsize, dirblocksize;
+    } geometry;
+    int result = ioctl(fd, _IOR('X', 100, __typeof__(geometry)), &geometry);
+    if (result == 0) *flags = geometry.flags;
+    return result;
+}
+
 int lam_xfs_grow(int fd, uint64_t blocks) {
     // struct xfs_growfs_data; 25 % for inodes is what mkfs.xfs gives filesystems of less than 1 TiB.
     struct {

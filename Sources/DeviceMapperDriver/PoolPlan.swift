@@ -135,7 +135,7 @@ enum PoolPlan {
             if size < atLeast {
                 throw refuse(.invalidArgument, "it has \(ByteCount(size)), \(ByteCount(atLeast)) are needed")
             }
-            if !force, let found = try Signature.find(on: device) {
+            if !force, let found = try BlockSignature.find(on: device) {
                 throw refuse(
                     .failedPrecondition, "it carries \(found)", hint: "--force overwrites it, and all that is on it")
             }

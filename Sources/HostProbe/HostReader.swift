@@ -1,71 +1,52 @@
 import Glibc
 import LinuxSystem
 import StorageDriver
-import SystemPackage
-import ThinPool
 
 /// Reads the facts of this host. Changes nothing: opens no device whose opening would load a module, makes no file,
-/// mounts nothing.
+/// mounts nothing, runs no program.
 public enum HostReader {
-    /// Tools that drivers run or that help an operator.
+    /// Tools that drivers run or that help an operator, and the runtimes that containers are run with.
     static let tools = [
         "mkfs.ext4", "mkfs.xfs", "mkfs.btrfs", "thin_check", "thin_repair", "dmsetup", "btrfs", "zfs", "zpool",
-        "modprobe",
+        "zfs-fuse", "modprobe", "crun", "runc",
     ]
+
+    public static var kernelRelease: String { line("/proc/sys/kernel/osrelease") ?? "unknown" }
 
     /// - Parameter path: of the state root, which need not be there yet.
     public static func facts(for path: String) -> HostFacts {
-        let release = readText("/proc/sys/kernel/osrelease")?.split(separator: "\n").first.map(String.init) ?? "unknown"
-        let isRoot = geteuid() == 0
-        var found: [String: String] = [:]
-        for tool in tools { if let program = Program(tool) { found[tool] = program.path } }
+        var unseen: [String] = []
+        let kernel = KernelReader()
+        let privilege = ProcessReader.privilege()
+        let mounts = MountTable.current()
+        let place = FilesystemReader(path: path, mounts: mounts, version: kernel.version)
+        if kernel.configuration == nil {
+            unseen.append("the kernel's configuration: neither /proc/config.gz nor /boot has it")
+        }
+        if place.filesystem == nil { unseen.append("the filesystem of \(path): it cannot be reached") }
+        if !place.isReadable {
+            unseen.append("whether a driver has state in \(path): this user cannot look into \(place.directory)")
+        }
+        let overlay = kernel.overlay()
+        let btrfs = kernel.btrfs(quotaOf: place.entry)
+        let mapper = DeviceMapperReader.read(privilege, unseen: &unseen)
+        var free: [HostFacts.FreeDevice] = []
+        if privilege != .contained {
+            free = BlockDeviceReader(mounts).free(canOpen: privilege == .superuser, unseen: &unseen)
+        }
+        var tools: [String: String] = [:]
+        for tool in Self.tools { if let program = Program(tool) { tools[tool] = program.path } }
         return HostFacts(
-            kernelRelease: release, isRoot: isRoot, path: path, filesystem: filesystem(of: path),
-            kernelFilesystems: kernelFilesystems(), availableModules: modules(of: release),
-            deviceMapper: deviceMapper(isRoot: isRoot), hasLoop: exists("/dev/loop-control"), tools: found)
+            kernelRelease: kernel.release, privilege: privilege, path: path, isOccupied: place.isOccupied,
+            filesystem: place.filesystem ?? HostFacts.Filesystem(type: "unknown", magic: 0),
+            kernelFilesystems: kernel.filesystems, availableModules: kernel.modules,
+            kernelConfiguration: kernel.configuration, container: ProcessReader.container(), overlay: overlay,
+            btrfs: btrfs, zfs: kernel.zfs(), aufsVersion: kernel.aufsVersion(), deviceMapper: mapper,
+            freeDevices: free, hasLoop: exists("/dev/loop-control"), tools: tools, unseen: unseen)
     }
+}
 
-    private static func filesystem(of path: String) -> HostFacts.Filesystem {
-        let directory = nearestDirectory(path)
-        guard let status = try? FilesystemStatus(path: directory) else {
-            return HostFacts.Filesystem(
-                type: "unknown", magic: 0, isReadOnly: false, totalBytes: 0, freeBytes: 0, freeInodes: 0)
-        }
-        return HostFacts.Filesystem(
-            type: status.typeName, magic: status.magic, isReadOnly: status.isReadOnly, totalBytes: status.totalBytes,
-            freeBytes: status.freeBytes, freeInodes: status.freeInodes, hasEntryTypes: hasEntryTypes(directory))
-    }
-
-    /// Looks at what is in the directory: nil where it is empty.
-    private static func hasEntryTypes(_ directory: String) -> Bool? {
-        guard let directory = try? FileDescriptor.openingDirectory(directory) else { return nil }
-        let entries = directory.closing { try? $0.directoryEntries() }
-        return entries?.first.map { $0.kind != nil }
-    }
-
-    private static func kernelFilesystems() -> Set<String> {
-        let lines = (readText("/proc/filesystems") ?? "").split(separator: "\n")
-        return Set(lines.compactMap { $0.split(separator: "\t").last.map(String.init) })
-    }
-
-    /// Names of modules that the running kernel has built in or could load, with `_` where files have `-`.
-    private static func modules(of release: String) -> Set<String> {
-        var names: Set<String> = []
-        for list in ["modules.dep", "modules.builtin"] {
-            for line in (readText("/lib/modules/\(release)/\(list)") ?? "").split(separator: "\n") {
-                let path = line.prefix { $0 != ":" }
-                let file = path.split(separator: "/").last ?? path
-                names.insert(file.prefix { $0 != "." }.map { $0 == "-" ? "_" : String($0) }.joined())
-            }
-        }
-        return names
-    }
-
-    /// Asks device-mapper only where the kernel has it already: opening its control node would load the module.
-    private static func deviceMapper(isRoot: Bool) -> HostFacts.DeviceMapper? {
-        guard DeviceMapper.isInKernel else { return nil }
-        guard isRoot else { return HostFacts.DeviceMapper(version: nil, targets: [:]) }
-        let targets = (try? DeviceMapper.targets()) ?? [:]
-        return HostFacts.DeviceMapper(version: try? DeviceMapper.version(), targets: targets)
-    }
+/// The first line of a small file of /proc or /sys; nil where there is none.
+func line(_ file: String) -> String? {
+    readText(file)?.split(separator: "\n", maxSplits: 1).first.map(String.init)
 }

@@ -26,6 +26,26 @@ struct GlobalOptions: ParsableArguments {
         })
     var logLevel: Logger.Level = .warning
 
+    /// Options that may be given more than once.
+    private static let repeatable: Set<String> = ["--label"]
+
+    /// The parser takes the last one of an option that is given twice, and an empty value for one.
+    /// - Throws: for such options.
+    static func refuseNonsense(_ arguments: [String]) throws {
+        var seen: Set<Substring> = []
+        for (index, argument) in arguments.enumerated() {
+            if argument == "--" { return }
+            guard argument.hasPrefix("-"), argument.count > 1 else { continue }
+            let name = argument.prefix { $0 != "=" }
+            if !seen.insert(name).inserted, !repeatable.contains(String(name)) {
+                throw ValidationError("\(name) is given twice")
+            }
+            if argument.dropFirst(name.count) == "=" || arguments.dropFirst(index + 1).first == "" {
+                throw ValidationError("\(name) has an empty value")
+            }
+        }
+    }
+
     /// The parser knows options only of the subcommand that is run: those before its name are moved behind it, before
     /// a `--` that ends options.
     static func moveToEnd(_ arguments: [String]) -> [String] {
@@ -64,6 +84,17 @@ struct GlobalOptions: ParsableArguments {
 
     var driverName: String? { driver ?? environment("LAMINA_DRIVER") }
 
+    /// What names the driver, where one is named.
+    var driverSource: String { driver != nil ? "--driver" : "LAMINA_DRIVER" }
+
+    /// What a driver is selected by.
+    func request(_ options: DriverOptions = DriverOptions()) -> DriverSelection.Request {
+        let path = rootPath
+        return DriverSelection.Request(
+            path: path, named: driverName, namedBy: driverSource,
+            state: Root.state(at: path, drivers: DriverRegistry.drivers), options: options)
+    }
+
     var logger: Logger {
         var logger = Logger(label: "lamina") { StreamLogHandler.standardError(label: $0) }
         logger.logLevel = logLevel
@@ -83,11 +114,11 @@ struct GlobalOptions: ParsableArguments {
     /// - Parameter making: make a root with automatic selection where there is none, as commands that write do.
     func openStore(for operation: String, making: Bool = false) throws(StorageError) -> LayerStore {
         try requireRoot(for: operation)
-        if let name = driverName { _ = try DriverRegistry.driver(named: name) }
+        if let name = driverName { _ = try DriverRegistry.driver(named: name, by: driverSource) }
         do throws(StorageError) {
             return try open()
         } catch {
-            guard making, error.kind == .notFound, Root.driverName(at: rootPath) == nil else { throw error }
+            guard making, error.kind == .notFound, request().state.recorded == nil else { throw error }
             let selection = try RootMaker(global: self).make(DriverOptions())
             note(
                 "there was no root at \(rootPath): made one with the driver \(selection.driver) "

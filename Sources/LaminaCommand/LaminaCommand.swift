@@ -25,6 +25,7 @@ enum Main {
         let arguments = Array(CommandLine.arguments.dropFirst())
         raiseDescriptorLimit()
         do {
+            try GlobalOptions.refuseNonsense(arguments)
             var command = try LaminaCommand.parseAsRoot(GlobalOptions.moveToEnd(arguments))
             try command.run()
         } catch let error as StorageError {

@@ -28,7 +28,7 @@ struct Migrate: ParsableCommand {
 
     func run() throws {
         try global.requireRoot(for: "migrate")
-        if let name = global.driverName { _ = try DriverRegistry.driver(named: name) }
+        if let name = global.driverName { _ = try DriverRegistry.driver(named: name, by: global.driverSource) }
         let migration = Migration(
             path: global.rootPath, driver: global.driverName, drivers: DriverRegistry.drivers, logger: global.logger)
         if let to { return try move(migration, to: try DriverRegistry.driver(named: to)) }

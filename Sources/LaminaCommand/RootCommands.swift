@@ -10,17 +10,9 @@ struct RootMaker {
     let global: GlobalOptions
 
     func make(_ options: DriverOptions) throws(StorageError) -> DriverSelection {
-        let path = global.rootPath
-        let assessments = DriverSelection.assess(HostReader.facts(for: path))
-        let selection = DriverSelection.select(
-            assessments, named: global.driverName, prior: Root.driverName(at: path), options: options)
-        guard let selection else {
-            let loop = assessments.contains { $0.worksOnLoop }
-            throw StorageError(
-                .failedPrecondition, "init", path, "no driver can be chosen for this host without a word from you",
-                hint: (loop ? "lamina init --loop SIZE to try out in a file, or " : "")
-                    + "lamina init --driver vfs; lamina probe says why")
-        }
+        let request = global.request(options)
+        let path = request.path
+        let selection = try DriverSelection.select(HostReader.facts(for: path).assess(), request)
         try Root.initialize(
             path: path, driver: try DriverRegistry.driver(named: selection.driver), options: options,
             drivers: DriverRegistry.drivers, logger: global.logger)
@@ -37,13 +29,14 @@ struct BackingOptions: ParsableArguments {
     var metadata: String?
     @Option(help: "The filesystem inside the layers of a thin pool: ext4 or xfs.", completion: .list(["ext4", "xfs"]))
     var fs: String?
-    @Flag(help: "Take block devices that carry a signature.") var force = false
+    @Flag(help: "Take block devices that carry a signature, and a directory that has other files.") var force = false
 
     func validate() throws {
         if [loop != nil, pool != nil, data != nil].filter({ $0 }).count > 1 {
             throw ValidationError("--loop, --pool and --data exclude each other")
         }
         if metadata != nil, data == nil { throw ValidationError("--metadata needs --data") }
+        if let fs, !["ext4", "xfs"].contains(fs) { throw ValidationError("--fs is ext4 or xfs, not \(fs)") }
     }
 
     var driverOptions: DriverOptions {
@@ -93,63 +86,6 @@ struct Deinit: ParsableCommand {
             try printJSON(["root": path])
         } else {
             print("removed \(path)")
-        }
-    }
-}
-
-struct Info: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show the driver of a root, its health and its space.")
-    @OptionGroup var global: GlobalOptions
-
-    private struct Report: Encodable {
-        struct Layers: Encodable { let active, committed, view: Int }
-        let root, id, driver, version: String
-        let status: [String: String]
-        let layers: Layers
-        let space: DriverSpace
-        let migration: String?
-    }
-
-    func run() throws {
-        let store = try global.openStore(for: "info")
-        let status = try store.driver.status()
-        let layers = try store.layers()
-        func count(_ kind: LayerKind) -> Int { layers.filter { $0.kind == kind }.count }
-        var details = ["health": status.health.rawValue]
-        if let message = status.message { details["message"] = message }
-        for detail in status.details { details[detail.key] = detail.value }
-        let report = Report(
-            root: store.root.path, id: store.root.id, driver: store.driver.name, version: laminaVersion,
-            status: details, layers: .init(active: count(.active), committed: count(.committed), view: count(.view)),
-            space: status.space, migration: try store.migration().map(words))
-        if global.json { return try printJSON(report) }
-        print("root       \(report.root) (\(report.id))")
-        print("driver     \(report.driver)")
-        print("health     \(status.health.rawValue)\(status.message.map { ": \($0)" } ?? "")")
-        let space = status.space
-        print(
-            "space      \(ByteCount(space.usedBytes)) used of \(ByteCount(space.totalBytes)), "
-                + "\(ByteCount(space.freeBytes)) free")
-        if let used = space.metadataUsedBytes, let total = space.metadataTotalBytes {
-            print("metadata   \(ByteCount(used)) used of \(ByteCount(total))")
-        }
-        print(
-            "layers     \(report.layers.active) active, \(report.layers.committed) committed, "
-                + "\(report.layers.view) view")
-        for detail in status.details {
-            print(detail.key + String(repeating: " ", count: max(1, 11 - detail.key.count)) + detail.value)
-        }
-        if let migration = report.migration { print("migration  \(migration)") }
-        print("version    \(laminaVersion)")
-    }
-
-    private func words(_ migration: MigrationState) -> String {
-        switch migration {
-        case .underWay(let driver, let copied):
-            "to \(driver), not done: \(copied) committed layers are copied (lamina migrate --to \(driver) goes on, "
-                + "--cancel drops them)"
-        case .oldKept(let driver):
-            "done: the old state, of the driver \(driver), is kept and takes its space (lamina migrate --remove-old)"
         }
     }
 }

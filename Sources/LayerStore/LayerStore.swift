@@ -11,6 +11,8 @@ import StorageDriver
 public final class LayerStore: Sendable {
     public let root: RootLocation
     public let driver: any StorageDriver
+    /// What the driver was told when the root was made.
+    public let configuration: DriverConfiguration
     /// What operations cut short had left, mended when the store was opened.
     public let recovered: [Recovery]
 
@@ -40,11 +42,15 @@ public final class LayerStore: Sendable {
         rootLock = try layout.lockRoot(mode)
         guard exists(layout.database) else { throw Root.missing(path) }
         records = try Records(file: layout.database)
-        let record = try records.read("open", path) { db in try RootRecord.fetch(db) }
+        let (record, second) = try records.read("open", path) { db in
+            (try RootRecord.fetch(db), try MigrationRecord.fetch(db))
+        }
         guard let record, record.isBuilt else { throw Root.missing(path) }
         let type = try Root.driver(of: record, at: path, named: named, among: drivers)
+        try layout.nameDriver(record.driver, beside: second?.driver)
+        if let refusal = Root.state(at: path, drivers: drivers).refusal("open", path, named: named) { throw refusal }
+        configuration = record.configuration
         root = RootLocation(path: path, id: record.id)
-        try layout.nameDriver(record.driver)
         driver = try type.init(root, record.configuration)
         recovered = try RecoveryRun(records: records, layout: layout, driver: driver, logger: logger)
             .run(lastBoot: record.bootID)

@@ -75,7 +75,7 @@ public struct Migration: Sendable {
             }
             try record.exchange(with: root, db)
         }
-        try layout.nameDriver(type.name)
+        try layout.nameDriver(type.name, beside: from)
         return Report(from: from, to: type.name, layers: count)
     }
 
@@ -166,6 +166,7 @@ public struct Migration: Sendable {
             let record = MigrationRecord(
                 driver: type.name, configuration: configuration, options: options.words, state: .building)
             try store.records.write("migrate", path) { db in try record.insert(db) }
+            try layout.nameDriver(store.driver.name, beside: type.name)
         }
         do throws(StorageError) {
             try type.build(store.root, configuration)
@@ -174,6 +175,7 @@ public struct Migration: Sendable {
             do throws(StorageError) {
                 try type.destroy(store.root, configuration)
                 try store.records.write("migrate", path) { db in try MigrationRecord.delete(db) }
+                try layout.nameDriver(store.driver.name)
             } catch {
                 logger.warning("what was made of \(type.name) could not be removed yet: \(error)")
             }
@@ -215,6 +217,7 @@ public struct Migration: Sendable {
         try Root.driver(named: second.driver, at: path, among: drivers)
             .destroy(RootLocation(path: path, id: root.id), second.configuration)
         try records.write(operation, path) { db in try MigrationRecord.delete(db) }
+        try layout.nameDriver(root.driver)
         return second.driver
     }
 }

@@ -9,7 +9,8 @@ public enum Root {
     /// Makes the directory, its records, and what the driver needs. What a killed `initialize` has left is taken down
     /// first.
     /// - Throws: `.alreadyExists` where there is a root already, of the same driver or none named;
-    ///   `.failedPrecondition` where it belongs to another driver than `type`. Nothing is left of a failed call.
+    ///   `.failedPrecondition` where it belongs to another driver than `type`, and where the directory has files of
+    ///   others and `options` do not force it: it becomes its owner's alone. Nothing is left of a failed call.
     public static func initialize(
         path: String, driver type: any StorageDriver.Type, options: DriverOptions,
         drivers: [any StorageDriver.Type], logger: Logger = Logger(label: "lamina")
@@ -20,6 +21,10 @@ public enum Root {
             let lock = try layout.lockRoot(.exclusive)
             defer { extendLifetime(lock) }
             try refuseOrClear(layout, wanted: type.name, drivers: drivers)
+        } else if !options.force, let stranger = layout.stranger(drivers: drivers) {
+            throw StorageError(
+                .failedPrecondition, "init", path, "the directory has other files in it (\(stranger))",
+                hint: "a root is for its owner alone: take a new directory, or --force")
         }
         let root = RootLocation(path: path, id: newID())
         let configuration = try type.plan(root, options)
@@ -88,9 +93,15 @@ public enum Root {
         if record?.ownsDirectory ?? false { rmdir(path) }
     }
 
-    /// The driver that holds a root, without opening it; nil where there is no root.
-    public static func driverName(at path: String) -> String? {
-        readText(RootLayout(path: path).driverName)?.split(separator: "\n").first.map(String.init)
+    /// What drivers have at a path, without opening a root. What an `initialize` that did not end has left does not
+    /// count: the next one takes it down.
+    public static func state(at path: String, drivers: [any StorageDriver.Type]) -> RootState {
+        let layout = RootLayout(path: path)
+        let names = (readText(layout.driverName) ?? "").split(separator: "\n").map(String.init)
+        if names.isEmpty, exists(layout.database) { return RootState() }
+        return RootState(
+            recorded: names.first, kept: Array(names.dropFirst()),
+            found: drivers.filter { $0.hasState(in: path) }.map { $0.name })
     }
 
     static func missing(_ path: String) -> StorageError {
@@ -100,10 +111,8 @@ public enum Root {
     static func driver(
         of record: RootRecord, at path: String, named: String?, among drivers: [any StorageDriver.Type]
     ) throws(StorageError) -> any StorageDriver.Type {
-        if let named, named != record.driver {
-            throw StorageError(
-                .failedPrecondition, "open", path, "the root belongs to the driver \(record.driver), not to \(named)",
-                hint: "leave out --driver, or use another --root")
+        if let named, let refusal = RootState(recorded: record.driver).refusal("open", path, named: named) {
+            throw refusal
         }
         return try driver(named: record.driver, at: path, among: drivers)
     }

@@ -6,7 +6,8 @@ struct RootLayout: Sendable {
     let path: String
 
     var database: String { path + "/lamina.db" }
-    /// The driver's name as text, for the probe: reading the database would make files beside it.
+    /// The driver's name as text, for the probe: reading the database would make files beside it. A second line
+    /// names the driver that layers are being copied to or were copied from (`Migration`).
     var driverName: String { path + "/driver" }
     /// Byte 0 is the root's lock, byte n that of layer n.
     var locks: String { path + "/locks" }
@@ -15,14 +16,23 @@ struct RootLayout: Sendable {
     /// Mount points of layers that are mounted at a path of their own.
     var mountPoints: String { path + "/mnt" }
 
+    /// Something in the directory that is no part of a root; nil where there is nothing.
+    func stranger(drivers: [any StorageDriver.Type]) -> String? {
+        let own = [database, driverName, locks, inFlight, mountPoints].map { String($0.dropFirst(path.count + 1)) }
+        return (directoryNames(path) ?? []).sorted().first { name in
+            !own.contains(name) && name != "lost+found" && !drivers.contains { name.hasPrefix($0.name) }
+        }
+    }
+
     /// Byte of the lock file that who migrates the root holds: above all numbers.
     static let migrationByte: UInt64 = 1 << 62
 
-    /// Writes the driver's name where the probe reads it, unless it is there: the record comes first, and a kill may
-    /// come between.
-    func nameDriver(_ driver: String) throws(StorageError) {
-        if readText(driverName) == driver + "\n" { return }
-        try attempt("name driver of", path) { try writeText(driver + "\n", to: driverName) }
+    /// Writes the name of the root's driver, and that of one whose state is beside its own, where the probe reads them,
+    /// unless they are there: the records come first, and a kill may come between.
+    func nameDriver(_ driver: String, beside second: String? = nil) throws(StorageError) {
+        let text = driver + "\n" + (second.map { $0 + "\n" } ?? "")
+        if readText(driverName) == text { return }
+        try attempt("name driver of", path) { try writeText(text, to: driverName) }
     }
 
     func mountPoint(_ layer: LayerNumber) -> String { "\(mountPoints)/\(layer)" }

@@ -25,14 +25,9 @@ public struct FilesystemStatus: Sendable, Equatable {
         isReadOnly = raw.f_flags & 1 != 0  // ST_RDONLY
     }
 
-    /// The name of the filesystem, or its magic number in hexadecimal where we have no name for it.
-    public var typeName: String { Self.names[magic] ?? "0x" + String(magic, radix: 16) }
+    /// Nil where the magic number is not known.
+    public var kind: FilesystemKind? { FilesystemKind(magic: magic) }
 
-    /// Magic numbers as linux/magic.h and the filesystems' own headers give them.
-    public static let names: [UInt64: String] = [
-        0x6175_6673: "aufs", 0x9123_683E: "btrfs", 0xEF53: "ext4", 0xE0F5_E1E2: "erofs", 0xF2F5_2010: "f2fs",
-        0x6573_5546: "fuse", 0x6969: "nfs", 0x794C_7630: "overlay", 0x8584_58F6: "ramfs", 0x7371_7368: "squashfs",
-        0x0102_1994: "tmpfs", 0x5846_5342: "xfs", 0x2FC1_2FC1: "zfs", 0x0102_1997: "9p", 0xFF53_4D42: "cifs",
-        0xFE53_4D42: "smb2", 0x00C3_6400: "ceph", 0xCA45_1A4E: "bcachefs",
-    ]
+    /// The name of the filesystem, or its magic number in hexadecimal where we have no name for it.
+    public var typeName: String { kind?.name ?? "0x" + String(magic, radix: 16) }
 }

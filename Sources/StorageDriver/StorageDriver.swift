@@ -11,8 +11,16 @@ public protocol StorageDriver: Sendable {
     /// The name that users say (`"btrfs"`).
     static var name: String { get }
 
-    /// Judges whether the driver can work on a host, from facts alone: nothing is touched.
+    /// Whether it does what the kernel lets only the superuser of the host do.
+    static var needsHostPrivilege: Bool { get }
+
+    /// Judges whether the driver can work on a host, from facts alone: nothing is touched. What holds for every driver
+    /// (`HostFacts.refusal`, `HostFacts.caveats`, `needsHostPrivilege`) is the caller's to add.
     static func assess(_ host: HostFacts) -> DriverAssessment
+
+    /// Whether the driver has something in the root at a path, by its files: a part of the root named as the driver
+    /// with anything in it. Opens nothing.
+    static func hasState(in root: String) -> Bool
 
     /// Checks the user's wishes against the host and decides what to make; makes nothing.
     /// - Returns: all that `build`, `open` and `destroy` need to find the driver's objects again.
@@ -77,6 +85,11 @@ public protocol StorageDriver: Sendable {
 
 extension StorageDriver {
     public var name: String { Self.name }
+    public static var needsHostPrivilege: Bool { true }
+
+    public static func hasState(in root: String) -> Bool {
+        directoryNames("\(root)/\(name)").map { !$0.isEmpty } ?? false
+    }
 }
 
 /// What a driver needs in order to find its objects again; kept in the root's records.
@@ -110,7 +123,7 @@ public struct DriverOptions: Sendable, Equatable {
     public var backing: Backing?
     /// The filesystem inside the layers, for drivers that make block devices.
     public var filesystem: String?
-    /// Take devices that carry a signature.
+    /// Take devices that carry a signature, and a directory that has other files.
     public var force: Bool
 
     public init(backing: Backing? = nil, filesystem: String? = nil, force: Bool = false) {

@@ -9,6 +9,7 @@ import SystemPackage
 /// read-only only, and `<root>/vfs/partial/<number>` what a copy that did not end has left.
 public struct VFSDriver: StorageDriver {
     public static let name = "vfs"
+    public static let needsHostPrivilege = false
 
     private enum State: String, CaseIterable {
         case active, committed, partial
@@ -18,15 +19,11 @@ public struct VFSDriver: StorageDriver {
     private let rootID: UInt32
 
     public static func assess(_ host: HostFacts) -> DriverAssessment {
-        if let reason = host.readOnlyReason {
-            return DriverAssessment(
-                driver: name, status: .unavailable, reasons: [reason],
-                remedy: "choose a --root that can be written")
-        }
+        let shares = host.filesystem.hasReflink ?? false
         return DriverAssessment(
             driver: name, status: .limited,
-            reasons: [.init("VFS_COPIES", "every layer is a full copy of its parent: only when named, --driver vfs")],
-            strengths: "works on any filesystem")
+            reasons: [.init(.copies, "every layer is a full copy of its parent: only when named, --driver vfs")],
+            strengths: "needs nothing of the kernel" + (shares ? "; copies share their data here" : ""))
     }
 
     public static func plan(

@@ -42,16 +42,28 @@ public struct LaminaTool: Sendable {
         try run(arguments)
     }
 
-    public func run(_ arguments: [String]) throws -> Result {
+    /// - Parameters:
+    ///   - wrapper: a program and its arguments that run the command.
+    ///   - environment: in place of this process's own.
+    public func run(
+        _ arguments: [String], through wrapper: [String] = [], environment: [String: String]? = nil
+    ) throws -> Result {
+        // Before a `--`, behind which there are only names.
+        let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
+        return try Self.run(
+            wrapper + [Self.path] + arguments[..<end] + ["--root", root] + arguments[end...], environment: environment)
+    }
+
+    /// Runs any program, by its path.
+    public static func run(_ words: [String], environment: [String: String]? = nil) throws -> Result {
         try withTemporaryDirectory { directory in
             // Files, for a pipe that nobody empties fills up.
             let (out, err) = (directory + "/out", directory + "/err")
             for file in [out, err] { _ = FileManager.default.createFile(atPath: file, contents: nil) }
             let process = Process()
-            process.executableURL = URL(fileURLWithPath: Self.path)
-            // Before a `--`, behind which there are only names.
-            let end = arguments.firstIndex(of: "--") ?? arguments.endIndex
-            process.arguments = arguments[..<end] + ["--root", root] + arguments[end...]
+            process.executableURL = URL(fileURLWithPath: words[0])
+            process.arguments = Array(words.dropFirst())
+            if let environment { process.environment = environment }
             process.standardInput = FileHandle.nullDevice
             process.standardOutput = FileHandle(forWritingAtPath: out)
             process.standardError = FileHandle(forWritingAtPath: err)

@@ -25,6 +25,18 @@ public enum TestHost {
     }()
     /// For mkfs.ext4.
     public static let ext4QuotaFeatures = ["-O", "quota,project", "-E", "quotatype=prjquota"]
+    /// Whether the kernel still takes xfs of version 4, the only one that can be without types in directories.
+    public static let hasOldXFS: Bool = {
+        guard hasLoop else { return false }
+        return (try? Place.xfsWithoutTypes.with { _ in true }) ?? false
+    }()
+    /// Whether bindfs, a filesystem of FUSE, can be mounted.
+    public static let hasBindfs = isRoot && exists("/dev/fuse") && Program("bindfs") != nil
+    /// Whether a user namespace can be made: not from inside of a chroot, as the guest's is.
+    public static let hasUserNamespaces: Bool = {
+        guard let unshare = Program("unshare") else { return false }
+        return (try? unshare.run(["--user", "--map-root-user", "true"], on: "user namespace")) != nil
+    }()
     /// Whether this is the small guest that `Tools/guest/run` starts.
     public static let isGuest = getenv("LAMINA_GUEST") != nil
 

@@ -7,20 +7,18 @@ import Testing
 @Suite struct AUFSDriverTests {
     private func assess(_ change: (inout HostFacts) -> Void) -> DriverAssessment {
         var host = HostFacts(
-            kernelRelease: "6.1.0", isRoot: true, path: "/var/lib/lamina",
-            filesystem: .init(
-                type: "ext4", magic: 0xEF53, isReadOnly: false, totalBytes: 1 << 40, freeBytes: 1 << 39,
-                freeInodes: 1 << 20),
-            kernelFilesystems: ["ext4"], availableModules: [], deviceMapper: nil, hasLoop: true, tools: [:])
+            kernelRelease: "6.1.0", privilege: .superuser, path: "/var/lib/lamina",
+            filesystem: .init(type: "ext4", magic: 0xEF53, totalBytes: 1 << 40, freeBytes: 1 << 39),
+            kernelFilesystems: ["ext4"], hasLoop: true)
         change(&host)
         return AUFSDriver.assess(host)
     }
 
-    private func codes(_ change: (inout HostFacts) -> Void) -> [String] { assess(change).reasons.map(\.code) }
+    private func codes(_ change: (inout HostFacts) -> Void) -> [String] { assess(change).reasons.map(\.code.rawValue) }
 
     @Test func kernelsWithoutItAreTold() {
         let gone = assess { _ in }
-        #expect(gone.status == .unavailable && gone.reasons.map(\.code) == ["AUFS_MISSING"])
+        #expect(gone.status == .unavailable && gone.reasons.map(\.code.rawValue) == ["AUFS_MISSING"])
         #expect(gone.remedy?.contains("import-root") == true)
         #expect(codes { $0.availableModules = ["aufs"] } == ["AUFS_NOT_LOADED"])
         #expect(assess { $0.kernelFilesystems.insert("aufs") }.status == .available)

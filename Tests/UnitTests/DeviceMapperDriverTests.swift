@@ -8,18 +8,16 @@ import Testing
     /// A host that has everything.
     private func assess(_ change: (inout HostFacts) -> Void) -> DriverAssessment {
         var host = HostFacts(
-            kernelRelease: "6.1.0", isRoot: true, path: "/var/lib/lamina",
-            filesystem: .init(
-                type: "ext4", magic: 0xEF53, isReadOnly: false, totalBytes: 1 << 40, freeBytes: 1 << 39,
-                freeInodes: 1 << 20),
-            kernelFilesystems: ["ext4"], availableModules: [],
+            kernelRelease: "6.1.0", privilege: .superuser, path: "/var/lib/lamina",
+            filesystem: .init(type: "ext4", magic: 0xEF53, totalBytes: 1 << 40, freeBytes: 1 << 39),
+            kernelFilesystems: ["ext4"],
             deviceMapper: .init(version: "4.47.0", targets: ["thin-pool": "1.22.0", "thin": "1.22.0"]), hasLoop: true,
             tools: ["mkfs.ext4": "/sbin/mkfs.ext4", "thin_check": "/sbin/thin_check"])
         change(&host)
         return DeviceMapperDriver.assess(host)
     }
 
-    private func codes(_ assessment: DriverAssessment) -> [String] { assessment.reasons.map(\.code) }
+    private func codes(_ assessment: DriverAssessment) -> [String] { assessment.reasons.map(\.code.rawValue) }
 
     @Test func withEverythingAPoolMustStillBeNamed() {
         let all = assess { _ in }
@@ -51,7 +49,7 @@ import Testing
 
     @Test func withoutTheSuperuserTargetsAreNotSeen() {
         let user = assess {
-            $0.isRoot = false
+            $0.privilege = .user
             $0.deviceMapper = .init(version: nil, targets: [:])
         }
         #expect(user.status == .limited && codes(user) == ["NEEDS_ROOT", "DM_NEEDS_POOL"])

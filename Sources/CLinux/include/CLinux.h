@@ -82,5 +82,10 @@ static const unsigned long LAM_LOOP_CONFIGURE = LOOP_CONFIGURE;
 // _IOW('f', 16, __u64), ext4's own header is not exported: fs/ext4/ext4.h.
 static const unsigned long LAM_EXT4_IOC_RESIZE_FS = _IOW('f', 16, uint64_t);
 
+// The flags of XFS_IOC_FSGEOMETRY_V1 (xfs/xfs_fs.h): what the filesystem was made with.
+int lam_xfs_features(int fd, uint32_t *flags);
+static const uint32_t LAM_XFS_FTYPE = 1 << 16;
+static const uint32_t LAM_XFS_REFLINK = 1 << 20;
+
 // XFS_IOC_FSGROWFSDATA (xfs/xfs_fs.h), to a number of filesystem blocks.
 int lam_xfs_grow(int fd, uint64_t blocks);
