@@ -247,24 +247,4 @@ import Testing
             }
         }
     }
-
-    @Test func theProbeChangesNothing() throws {
-        try withTemporaryDirectory { directory in
-            let lamina = LaminaTool(root: directory + "/root")
-            func state() -> [String?] {
-                [
-                    readText("/proc/modules"), readText("/proc/self/mountinfo"), readText("/proc/partitions"),
-                    directoryNames(directory)?.joined(separator: " "),
-                    directoryNames("/dev")?.sorted().joined(separator: " "),
-                ]
-            }
-            let before = state()
-            let result = try lamina("probe", "--json")
-            #expect(result.status == 0)
-            #expect(result.output.contains("\"selected\":"))
-            for driver in ["btrfs", "devicemapper", "vfs"] { #expect(result.output.contains("\"name\":\"\(driver)\"")) }
-            // The test's own output directory comes and goes.
-            #expect(state() == before)
-        }
-    }
 }
