@@ -65,7 +65,7 @@ extension OverlayDriver {
             directory: ground.links, source: ground.source(layer), lowers: ["../empty"], upper: ground.upper(layer),
             options: OverlayGround.options.filter { $0 != "index=off" } + ["index=on"], isReadOnly: true)
         // The kernel's log gets a line for each refusal.
-        try patiently(attempts: 3, pause: 100_000) { () throws(SystemError) in
+        try patiently(attempts: 10, pause: 100_000) { () throws(SystemError) in
             do throws(SystemError) {
                 _ = try DetachedMount(stack)
             } catch {
