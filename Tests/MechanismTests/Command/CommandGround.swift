@@ -41,10 +41,16 @@ enum CommandGround: String, CaseIterable {
     var holdsLimits: Bool { self != .overlay2 && self != .vfs }
 
     /// Runs `body` with the command on a new root, and requires that `deinit --force` leaves nothing.
-    /// - Parameter backing: nil for the ground's own.
-    func withRoot(_ backing: [String]? = nil, _ body: (LaminaTool) throws -> Void) throws {
-        // What the tests run on may itself be an overlay.
-        if self == .overlay2 { return try withFilesystem("ext4", size: 1 << 30) { try run(below: $0, backing, body) } }
+    /// - Parameters:
+    ///   - backing: nil for the ground's own.
+    ///   - forAll: the root is to be where any driver can have it.
+    func withRoot(
+        _ backing: [String]? = nil, forAll: Bool = false, _ body: (LaminaTool) throws -> Void
+    ) throws {
+        // What the tests run on may itself be an overlay, and in the guest one in memory that keeps no attributes.
+        if self == .overlay2 || forAll && TestHost.isGuest {
+            return try withFilesystem("ext4", size: 3 << 30) { try run(below: $0, backing, body) }
+        }
         try withTemporaryDirectory { try run(below: $0, backing, body) }
     }
 

@@ -21,7 +21,7 @@ import Testing
     }()
 
     @Test(arguments: ways) func layersComeThrough(_ from: CommandGround, _ to: CommandGround) throws {
-        try from.withRoot { lamina in
+        try from.withRoot(forAll: true) { lamina in
             try fill(lamina.root, limited: from.holdsLimits && to.holdsLimits)
             let (layers, pictures) = (try lamina("layer", "ls", "--json").output, try pictures(of: lamina.root))
             let moved = try lamina.run(["migrate", "--to", to.rawValue, "--json"] + to.backing)
@@ -65,7 +65,7 @@ import Testing
     @Test(arguments: ways) func killedMigrationsGoOn(_ from: CommandGround, _ to: CommandGround) throws {
         // Emulated, a command takes twenty times as long.
         let (rounds, longest) = TestHost.isGuest ? (4, 6_000_000) : (10, 400_000)
-        try from.withRoot { lamina in
+        try from.withRoot(forAll: true) { lamina in
             try fill(lamina.root, limited: false)
             let arguments = ["migrate", "--to", to.rawValue] + to.backing
             var cut = 0
@@ -164,7 +164,7 @@ import Testing
     /// Others make and remove layers while the migration runs: it loses none, and they notice nothing of it.
     @Test(arguments: ways) func theRootIsUsedMeanwhile(_ from: CommandGround, _ to: CommandGround) throws {
         let rounds = TestHost.isGuest ? 2 : 8
-        try from.withRoot { lamina in
+        try from.withRoot(forAll: true) { lamina in
             try fill(lamina.root, limited: false)
             let tar = lamina.root + "/../one.tar"
             try writeText("one", to: lamina.root + "/../one")
@@ -288,7 +288,7 @@ import Testing
         try store.create(base, labels: ["a": "b", "line": "one\ntwo"])
         try edit("base") { try RichTree.make(in: $0) }
         try store.commit(base)
-        try store.create(middle, parent: base, limit: limited ? 300 << 20 : nil)
+        try store.create(middle, parent: base, limit: limited ? 2 << 30 : nil)
         try edit(middle.text) { root in
             try root.removeEntry(EntryName("fifo"))
             try root.removeEntry(EntryName("sticky"))
