@@ -56,7 +56,7 @@ import Testing
     @Test func namesOfAttributesAreBytes() throws {
         let names: [[UInt8]] = [Array("\u{E9}".utf8), Array("e\u{301}".utf8), [0xFF, 0xFE]]
         let records = names.enumerated().map { index, name in
-            (key: "SCHILY.xattr.user.", name: name, value: [UInt8(index)])
+            (key: "SCHILY.xattr.trusted.", name: name, value: [UInt8(index)])
         }
         let member = Member(name: "f", byteRecords: records.map { (Array($0.key.utf8) + $0.name, $0.value) })
         let (result, _) = try applyToNewLayer(
@@ -64,7 +64,7 @@ import Testing
             inspect: { root in
                 let attributes = try root.extendedAttributes(of: EntryName("f"))
                 for (index, name) in names.enumerated() {
-                    #expect(attributes[AttributeName(Array("user.".utf8) + name)] == [UInt8(index)])
+                    #expect(attributes[AttributeName(Array("trusted.".utf8) + name)] == [UInt8(index)])
                 }
             })
         #expect(throws: Never.self) { try result.get() }
