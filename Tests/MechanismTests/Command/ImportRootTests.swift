@@ -31,7 +31,7 @@ import Testing
                 #expect(readText(top + "/linked") == "changed")
                 #expect(try FileStatus(path: top).permissions == 0o711)
                 try FileDescriptor.openingDirectory(top).closing { root in
-                    let note = try root.extendedAttributes(of: EntryName("kept"))["user.note"]
+                    let note = try root.extendedAttributes(of: EntryName("kept"))["trusted.note"]
                     #expect(note == [1, 2])
                 }
                 #expect(try lamina("layer", "umount", "top").status == 0)
@@ -155,7 +155,7 @@ import Testing
         }
         try branch("base") { root in
             try write("base", to: "kept", in: root, permissions: 0o640)
-            try root.setExtendedAttribute("user.note", [1, 2], of: EntryName("kept"))
+            try root.setExtendedAttribute("trusted.note", [1, 2], of: EntryName("kept"))
             for name in ["deleted", "replaced", "linked"] { try write("base", to: name, in: root) }
             try root.makeLink(EntryName("linked too"), to: EntryName("linked"), in: root)
             try below(root, "opaque") { try write("hidden", to: "hidden", in: $0) }
