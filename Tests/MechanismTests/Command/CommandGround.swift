@@ -48,7 +48,7 @@ enum CommandGround: String, CaseIterable {
         _ backing: [String]? = nil, forAll: Bool = false, _ body: (LaminaTool) throws -> Void
     ) throws {
         // What the tests run on may itself be an overlay, and in the guest one in memory that keeps no attributes.
-        if self == .overlay2 || forAll && TestHost.isGuest {
+        if self == .overlay2 || TestHost.isGuest && (forAll || self == .vfs) {
             return try withFilesystem("ext4", size: 3 << 30) { try run(below: $0, backing, body) }
         }
         try withTemporaryDirectory { try run(below: $0, backing, body) }
