@@ -262,7 +262,7 @@ import Testing
 
     /// A driver that does not keep what it is given is found out, and gets no root.
     @Test(.enabled(if: TestHost.hasBtrfs, "the kernel has no btrfs")) func aCopyThatDiffersIsNotTaken() throws {
-        try CommandGround.btrfs.withRoot { lamina in
+        try CommandGround.btrfs.withRoot(forAll: true) { lamina in
             try fill(lamina.root, limited: false)
             // In the place of vfs, whose directory it has.
             let drivers = DriverRegistry.drivers.filter { $0.name != "vfs" } + [ForgetfulDriver.self]
