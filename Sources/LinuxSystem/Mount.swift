@@ -51,6 +51,14 @@ public struct DetachedMount: ~Copyable {
         if isPrivate { try check(lam_mount_make_private(root.rawValue), "mount_setattr", target) }
     }
 
+    /// Takes the read-only attribute from the mount; a filesystem that is read-only itself stays so.
+    public borrowing func makeWritable() throws(SystemError) { try Self.makeWritable(root) }
+
+    static func makeWritable(_ mount: FileDescriptor) throws(SystemError) {
+        let result = lam_mount_set_attributes(mount.rawValue, 0, UInt64(LAM_MOUNT_ATTR_RDONLY), 0)
+        try check(result, "mount_setattr", "descriptor \(mount.rawValue)")
+    }
+
     private static func cloneTree(_ mount: Mount) throws(SystemError) -> FileDescriptor {
         let recursive: Int32 = mount.options.contains("rbind") ? 1 : 0
         let fd = try check(lam_open_tree_clone(AT_FDCWD, mount.source, recursive), "open_tree", mount.source)

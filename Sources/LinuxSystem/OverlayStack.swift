@@ -10,7 +10,7 @@ public struct OverlayStack: Sendable {
     public var directory: String
     /// What the mount table shows as the source of the mount.
     public var source: String
-    /// Only read, topmost first.
+    /// Only read, topmost first; names without comma, colon and backslash, which are overlayfs's own.
     public var lowers: [String]
     /// Where writes go; nil for a tree that cannot be written.
     public var upper: Upper?
@@ -91,9 +91,10 @@ public struct OverlayStack: Sendable {
         try check(mount(source, directory, "overlay", flags, data), "mount", source)
         let tree = FileDescriptor(
             rawValue: try check(lam_open_tree_clone(AT_FDCWD, directory, 0), "open_tree", source))
-        // mount(2) makes the mount read-only with the filesystem.
-        if lam_mount_set_attributes(tree.rawValue, 0, UInt64(LAM_MOUNT_ATTR_RDONLY), 0) == -1 {
-            let error = SystemError.last("mount_setattr", source)
+        do throws(SystemError) {
+            // mount(2) makes the mount read-only with the filesystem.
+            try DetachedMount.makeWritable(tree)
+        } catch {
             tree.closeQuietly()
             throw error
         }

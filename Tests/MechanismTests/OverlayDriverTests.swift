@@ -97,9 +97,16 @@ import Testing
             #expect(MountTable.current().entries.filter { $0.target.hasSuffix("/below") }.count == 1)
             try unmount(places[1] + "/below")
 
-            // Released, it stays with those who have it, and nobody takes it away from them.
+            // Released, it stays with those who have it, and nobody takes it away from them; who comes later has the same.
             try driver.release(top)
             #expect(readText(places[2] + "/file") == "above")
+            try unmount(places[1])
+            try unmount(places[2])
+            for place in places[1...] {
+                try DetachedMount(try driver.mounts(top, readOnly: false)[0]).attach(to: place)
+            }
+            try writeText("later", to: places[1] + "/file")
+            #expect(readText(places[0] + "/file") == "later")
             let error = #expect(throws: StorageError.self) { try driver.commit(top) }
             #expect(error?.errno == .resourceBusy)
             for place in places {
@@ -126,7 +133,8 @@ import Testing
                 defer { kill(process.processIdentifier, SIGKILL) }
                 #expect(eventually { exists(ready) })
                 try driver.release(top)
-                for refused in [driver.commit, driver.remove, driver.deactivate] {
+                let mount: (LayerNumber) throws -> Void = { _ = try driver.mounts($0, readOnly: true) }
+                for refused in [driver.commit, driver.remove, driver.deactivate, mount] {
                     let error = #expect(throws: StorageError.self) { try refused(top) }
                     #expect(error?.errno == .resourceBusy && error?.kind == .failedPrecondition)
                     #expect(error?.hint?.contains("mountinfo") == true)
