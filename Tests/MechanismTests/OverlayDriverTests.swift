@@ -447,7 +447,8 @@ import Testing
                 #expect(try root.status(of: EntryName("large")).size > 1 << 20)
             }
             for layer in made where layer != base { try driver.remove(layer) }
-            try driver.create(top, from: base, limit: nil)
+            // xfs frees the space of what is removed a moment later.
+            #expect(eventually { (try? driver.create(top, from: base, limit: nil)) != nil })
             unlink(root.path + "/rest")
         }
     }
