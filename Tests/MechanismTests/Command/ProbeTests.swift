@@ -30,6 +30,10 @@ import Testing
             let targets: [String: String]
             let pools: [Pool]
         }
+        struct ZFS: Decodable {
+            let moduleVersion: String?
+            let pools: [String: String]
+        }
         struct Btrfs: Decodable { let quota: String? }
         struct Device: Decodable { let path: String }
         let filesystem: Filesystem
@@ -40,6 +44,7 @@ import Testing
         let refused: Refused?
         let deviceMapper: DeviceMapper?
         let btrfs: Btrfs?
+        let zfs: ZFS
         let freeDevices: [Device]
         let tools: [String: String]
         let unseen: [String]
@@ -135,6 +140,20 @@ import Testing
             #expect(try ["qgroup", "inconsistent"].contains(probe(directory + "/root").btrfs?.quota))
         }
         #expect(try probe("/dev/shm").btrfs?.quota == nil)
+    }
+
+    /// The commands of zfs are not run: pools are what the kernel shows of them.
+    @Test(.enabled(if: TestHost.hasZFS, "the kernel has no zfs")) func onZFS() throws {
+        try withZFSPool { pool, directory throws in
+            let target = directory + "/mounted"
+            try runZFS("create", "-o", "mountpoint=\(target)", pool + "/root")
+            let answer = try probe(target + "/below")
+            #expect(answer.filesystem.type == "zfs" && answer.filesystem.mountPoint == target)
+            #expect(answer.filesystem.dType == true)
+            #expect(answer.selected?.driver == "zfs" && answer.selected?.rule == "best")
+            #expect(answer.zfs.moduleVersion != nil && answer.zfs.pools[pool] == "ONLINE")
+            #expect(try probe("/tmp").drivers.first { $0.name == "zfs" }?.remedy?.contains(pool) == true)
+        }
     }
 
     @Test func deviceMapper() throws {
