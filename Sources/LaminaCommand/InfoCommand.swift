@@ -4,7 +4,7 @@ import Lamina
 /// What a root is, as `docker info` shows the daemon's storage.
 struct Info: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Show the driver of a root, its health, its space and its options.")
+        commandName: "info", abstract: "Show the driver of a root, its health, its space and its options.")
     @OptionGroup var global: GlobalOptions
 
     private struct Report: Encodable {

@@ -62,7 +62,7 @@ private func raiseDescriptorLimit() {
 }
 
 struct Version: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Show the version.")
+    static let configuration = CommandConfiguration(commandName: "version", abstract: "Show the version.")
     @OptionGroup var global: GlobalOptions
 
     func run() throws {

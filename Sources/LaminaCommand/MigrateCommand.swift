@@ -3,7 +3,7 @@ import Lamina
 
 struct Migrate: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Move all layers of a root to another driver.",
+        commandName: "migrate", abstract: "Move all layers of a root to another driver.",
         discussion: """
             The layers are copied and compared; then the root belongs to the new driver, and the state of the old one is \
             kept until --remove-old. What is cut short goes on at the next call, or is dropped with --cancel.

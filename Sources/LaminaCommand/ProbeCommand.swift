@@ -3,6 +3,7 @@ import Lamina
 
 struct Probe: ParsableCommand {
     static let configuration = CommandConfiguration(
+        commandName: "probe",
         abstract: "Show what this host can do, which driver would be picked, and why. Changes nothing.")
     @OptionGroup var global: GlobalOptions
     @Argument(help: "Where the root is or would be.", completion: .directory) var path: String?

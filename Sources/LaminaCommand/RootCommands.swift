@@ -49,7 +49,8 @@ struct BackingOptions: ParsableArguments {
 }
 
 struct Init: ParsableCommand {
-    static let configuration = CommandConfiguration(abstract: "Make a root, and say which driver it got and why.")
+    static let configuration = CommandConfiguration(
+        commandName: "init", abstract: "Make a root, and say which driver it got and why.")
     @OptionGroup var global: GlobalOptions
     @OptionGroup var backing: BackingOptions
 
@@ -73,7 +74,7 @@ struct Init: ParsableCommand {
 
 struct Deinit: ParsableCommand {
     static let configuration = CommandConfiguration(
-        abstract: "Unmount and remove everything that Lamina made for a root.")
+        commandName: "deinit", abstract: "Unmount and remove everything that Lamina made for a root.")
     @OptionGroup var global: GlobalOptions
     @Flag(help: "Also while there are layers: they are lost.") var force = false
 
