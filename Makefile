@@ -6,8 +6,15 @@ all: build
 build: deps
 	swift build
 
+# A start costs what it loads and relocates: what has an archive is linked in, at fixed addresses.
+archives := libstdc++ libcrypto libsqlite3 libzstd libbtrfs
+flags := -no-pie -L$(CURDIR)/.build/archives
+
 release: deps
-	swift build -c release --product lamina --static-swift-stdlib
+	@mkdir -p .build/archives
+	@for name in $(archives); do ln -sf "$$(gcc -print-file-name=$$name.a)" .build/archives/; done
+	swift build -c release --product lamina --static-swift-stdlib \
+	    $(foreach flag,$(flags),-Xswiftc -Xclang-linker -Xswiftc $(flag))
 
 deps:
 	@Tools/deps
