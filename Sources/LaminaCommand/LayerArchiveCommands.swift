@@ -63,7 +63,7 @@ struct LimitOptions: ParsableArguments {
 
 /// How two trees are compared.
 struct ComparisonOptions: ParsableArguments {
-    @Flag(help: "Compare all of both trees, and not only what the driver says may differ: slower, and the same.")
+    @Flag(help: "Compare all of both trees, by one thread, not only what the driver says may differ: the plain way.")
     var walk = false
 }
 

@@ -1,3 +1,4 @@
+import Glibc
 import LinuxSystem
 import StorageDriver
 import SystemPackage
@@ -53,14 +54,20 @@ public enum LayerArchive {
             diffID: diffID, bytes: stream.taken, entries: Int(applier.entries), warnings: warnings.lines)
     }
 
+    /// Threads that compare two trees where nothing says what may differ: one for each processor, up to eight.
+    public static let walkThreads = min(max(sysconf(Int32(_SC_NPROCESSORS_ONLN)), 1), 8)
+
     /// What the tree `child` added, modified and deleted against its parent, sorted by the bytes of the paths; without
     /// a parent all is added. The root itself is told when more about it differs than its time.
-    /// - Parameter touched: what may differ, as a driver says; nil compares all of both trees.
+    /// - Parameters:
+    ///   - touched: what may differ, as a driver says; nil compares all of both trees.
+    ///   - threads: how many compare all of both trees.
     public static func changes(
-        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil
+        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil,
+        threads: Int = walkThreads
     ) throws(StorageError) -> [Change] {
         try attempt("changes", "layer") {
-            try TreeComparison.changes(from: parent, to: child, touched: touched)
+            try TreeComparison.changes(from: parent, to: child, touched: touched, threads: threads)
                 .filter { try !$0.path.isRoot || differ(parent, child) }
                 .map(\.change).sorted { $0.path.lexicographicallyPrecedes($1.path) }
         }
@@ -76,14 +83,16 @@ public enum LayerArchive {
     /// Writes the changes as an OCI layer. The same trees give the same bytes.
     /// - Parameters:
     ///   - touched: what may differ, as a driver says; nil compares all of both trees.
+    ///   - threads: how many compare all of both trees.
     ///   - progress: called with the bytes of the uncompressed tar so far.
     /// - Throws: what reading or writing says: a tar is whole, or there is an error.
     public static func writeDiff(
         from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil,
-        into output: FileDescriptor, compression: Compression = .none, progress: ((UInt64) -> Void)? = nil
+        threads: Int = walkThreads, into output: FileDescriptor, compression: Compression = .none,
+        progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> WrittenDiff {
         try attempt("diff", "layer") {
-            let changes = try TreeComparison.changes(from: parent, to: child, touched: touched)
+            let changes = try TreeComparison.changes(from: parent, to: child, touched: touched, threads: threads)
             let stream = ArchiveOutput(output, compression: compression, progress: progress)
             let writer = DiffWriter(child, stream)
             try writer.write(changes)

@@ -1,5 +1,7 @@
+import Glibc
 import LinuxSystem
 import StorageDriver
+import Synchronization
 import SystemPackage
 
 /// Finds what one tree changed against another, by an ordered walk of both: of all of them, or of what a driver says
@@ -23,6 +25,8 @@ struct TreeComparison {
     private var walked: Set<EntryPath> = []
     /// Directories that a driver says to be the same in both trees.
     private let sameDirectories: Set<[UInt8]>
+    /// Where directories are left to other threads; nil where one walks alone.
+    private let stock: WalkStock?
 
     private struct Link {
         let path: EntryPath
@@ -33,15 +37,19 @@ struct TreeComparison {
         let formerCount: Int
     }
 
-    private init(sameDirectories: Set<[UInt8]>) { self.sameDirectories = sameDirectories }
+    private init(sameDirectories: Set<[UInt8]> = [], stock: WalkStock? = nil) {
+        self.sameDirectories = sameDirectories
+        self.stock = stock
+    }
 
     /// - Parameters:
     ///   - parent: nil tells all as added.
     ///   - touched: what may differ; nil walks both trees.
+    ///   - threads: how many walk.
     /// - Returns: the changes in the order of a walk; the root itself, with an empty path, when anything about it
     ///   differs.
     static func changes(
-        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil
+        from parent: FileDescriptor?, to child: FileDescriptor, touched: TouchedEntries? = nil, threads: Int
     ) throws -> [TreeChange] {
         var comparison = TreeComparison(sameDirectories: touched?.sameDirectories ?? [])
         try comparison.root(parent, child)
@@ -59,11 +67,55 @@ struct TreeComparison {
                     }
                 }
             }
+        } else if threads > 1 {
+            try comparison.all(parent, child, threads: threads)
         } else {
             try comparison.directory(parent, child, .root, only: nil)
         }
         if let parent { try comparison.completeFormerNames(in: parent) }
         return comparison.result()
+    }
+
+    /// Compares all of both trees by several threads, each with what it has found; put together at the end.
+    private mutating func all(_ parent: FileDescriptor?, _ child: FileDescriptor, threads: Int) throws {
+        let stock = WalkStock(threads: threads)
+        let root = try WalkStock.Pair(
+            parent: parent?.openEntry(.itself, flags: directoryFlag),
+            child: child.openEntry(.itself, flags: directoryFlag), path: .root)
+        _ = stock.leave(root, always: true)
+        let parts = Mutex<[TreeComparison]>([])
+        let others = (1..<threads).map { _ in
+            try? startThread {
+                let part = Self.part(of: stock)
+                parts.withLock { $0.append(part) }
+            }
+        }
+        // A thread that could not be started takes nothing.
+        let own = Self.part(of: stock)
+        for case let thread? in others { pthread_join(thread, nil) }
+        try stock.finish()
+        for part in [own] + parts.withLock({ $0 }) { add(part) }
+    }
+
+    /// What one of several threads finds.
+    private static func part(of stock: WalkStock) -> TreeComparison {
+        var comparison = TreeComparison(stock: stock)
+        while let pair = stock.next() {
+            do {
+                try comparison.directory(pair.parent, pair.child, pair.path, only: nil)
+                stock.done(pair)
+            } catch {
+                stock.done(pair, failure: error)
+            }
+        }
+        return comparison
+    }
+
+    private mutating func add(_ part: TreeComparison) {
+        found += part.found
+        links.merge(part.links, uniquingKeysWith: +)
+        formerNames.merge(part.formerNames) { $0.union($1) }
+        goneDirectories += part.goneDirectories
     }
 
     /// Looks below directories that are gone, where that decides whether names are gone.
@@ -190,9 +242,16 @@ struct TreeComparison {
         }
         if let only, only.isEmpty { return }
         let after = try new.openDirectory()
-        defer { after.closeQuietly() }
-        let before = try old.flatMap { $0.status.kind == .directory ? try $0.openDirectory() : nil }
-        defer { before?.closeQuietly() }
+        let before: FileDescriptor?
+        do {
+            before = try old.flatMap { $0.status.kind == .directory ? try $0.openDirectory() : nil }
+        } catch {
+            after.closeQuietly()
+            throw error
+        }
+        let pair = WalkStock.Pair(parent: before, child: after, path: path)
+        if stock?.leave(pair) == true { return }
+        defer { pair.close() }
         try directory(before, after, path, only: only)
     }
 

@@ -71,13 +71,14 @@ extension LayerStore {
     }
 
     /// What the layer added, modified and deleted against its parent, sorted by the bytes of the paths.
-    /// - Parameter walking: compare all of both trees, also where the driver could say what may differ: the same comes
-    ///   of it, at the cost of their size.
+    /// - Parameter walking: compare all of both trees, by one thread, also where the driver could say what may differ:
+    ///   the same comes of it, at the cost of their size.
     public func changes(
         _ name: LayerName, walking: Bool = false
     ) throws(StorageError) -> (changes: [Change], basis: DiffBasis) {
         try withTrees(of: name, walking: walking, "changes") { child, parent, touched, basis throws(StorageError) in
-            (try LayerArchive.changes(from: parent, to: child, touched: touched), basis)
+            let threads = walking ? 1 : LayerArchive.walkThreads
+            return (try LayerArchive.changes(from: parent, to: child, touched: touched, threads: threads), basis)
         }
     }
 
@@ -89,7 +90,8 @@ extension LayerStore {
     ) throws(StorageError) -> (written: WrittenDiff, basis: DiffBasis) {
         try withTrees(of: name, walking: walking, "diff") { child, parent, touched, basis throws(StorageError) in
             let written = try LayerArchive.writeDiff(
-                from: parent, to: child, touched: touched, into: output, compression: compression, progress: progress)
+                from: parent, to: child, touched: touched, threads: walking ? 1 : LayerArchive.walkThreads,
+                into: output, compression: compression, progress: progress)
             return (written, basis)
         }
     }

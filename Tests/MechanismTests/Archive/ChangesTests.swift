@@ -74,8 +74,9 @@ import Testing
         try driver.withTree(parent, readOnly: true) { old throws in
             try driver.withTree(child, readOnly: true) { new throws in
                 let expected = try TreePicture(new).changes(from: TreePicture(old))
-                let walked = try LayerArchive.changes(from: old, to: new).map(Self.text).sorted()
+                let walked = try LayerArchive.changes(from: old, to: new, threads: 1).map(Self.text).sorted()
                 #expect(walked == expected)
+                #expect(try LayerArchive.changes(from: old, to: new, threads: 3).map(Self.text).sorted() == expected)
                 let tracking = driver as? any ChangeTracking
                 let touched = try tracking?.touched(LayerTree(child, new), since: LayerTree(parent, old))
                 if driver.name == "btrfs" { #expect(touched != nil) }
