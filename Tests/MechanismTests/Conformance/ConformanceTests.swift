@@ -217,7 +217,7 @@ import Testing
             try driver.create(parent, from: nil, limit: nil)
             try driver.commit(parent)
             let mounts = MountTable.current().entries.filter { $0.target.hasPrefix(root.path) }.count
-            for number in 2...(ground.isSlow ? 41 : 201) {
+            for number in 2...(ground.isSlow ? 21 : 201) {
                 let layer = LayerNumber(UInt64(number))
                 let limited = ground == .btrfs && number % 20 == 0
                 try driver.create(layer, from: parent, limit: limited ? 64 << 20 : nil)
