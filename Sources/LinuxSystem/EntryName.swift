@@ -115,29 +115,57 @@ extension FileDescriptor {
     }
 
     /// Removes an entry of this directory, and all below it. Does not follow links nor leave the filesystem's tree.
-    /// - Parameter willRemove: called with each directory before it goes, as names below the entry.
+    /// - Parameter willRemove: called with each directory before it goes, as names below the entry, but for those that
+    ///   are so deep that no path reaches them (PATH_MAX).
     public func removeEntry(
-        _ name: EntryName, willRemove: ([EntryName]) -> Void = { _ in }
+        _ name: EntryName, willRemove: (([EntryName]) -> Void)? = nil
     ) throws(SystemError) {
-        if name.withCString({ unlinkat(rawValue, $0, 0) }) == 0 { return }
+        guard try !unlinkUnlessDirectory(name) else { return }
+        // One directory is open at a time, and nothing calls itself: trees can be deeper than any limit.
+        var levels = [try DirectoryInRemoval(name, in: self)]
+        var current = try openEntry(name, flags: O_DIRECTORY)
+        defer { current.closeQuietly() }
+        while !levels.isEmpty {
+            let top = levels.count - 1
+            if let below = levels[top].directories.popLast() {
+                levels.append(try DirectoryInRemoval(below, in: current))
+                try current.become(current.openEntry(below, flags: O_DIRECTORY))
+                continue
+            }
+            // Not all at once: there may be millions.
+            let entries = try current.directoryEntries(atMost: 10_000)
+            for entry in entries where try !current.unlinkUnlessDirectory(entry.name) {
+                levels[top].directories.append(entry.name)
+            }
+            guard entries.isEmpty else { continue }
+            if let willRemove, top < Int(PATH_MAX) / 2 { willRemove(levels.dropFirst().map(\.name)) }
+            let level = levels.removeLast()
+            if !levels.isEmpty {
+                try current.become(current.openEntry(EntryName(".."), flags: O_DIRECTORY))
+                let status = try current.status()
+                guard status.device == level.parentDevice, status.inode == level.parentInode else {
+                    throw SystemError("rmdir", level.name.text, .resourceBusy)
+                }
+            }
+            let parent = levels.isEmpty ? self : current
+            try check(level.name.withCString { unlinkat(parent.rawValue, $0, AT_REMOVEDIR) }, "rmdir", level.name.text)
+        }
+    }
+
+    /// Takes another file's place in this variable.
+    private mutating func become(_ other: FileDescriptor) {
+        closeQuietly()
+        self = other
+    }
+
+    /// - Returns: false for a directory, which is still there.
+    private func unlinkUnlessDirectory(_ name: EntryName) throws(SystemError) -> Bool {
+        if name.withCString({ unlinkat(rawValue, $0, 0) }) == 0 { return true }
         let failure = SystemError.last("unlink", name.text)
         guard failure.errno == .isDirectory || failure.errno == .notPermitted else { throw failure }
-        let directory: FileDescriptor
-        do throws(SystemError) {
-            directory = try openEntry(name, flags: O_DIRECTORY)
-        } catch {
-            // A file that is immutable.
-            throw error.errno == .notDirectory ? failure : error
-        }
-        defer { directory.closeQuietly() }
-        while true {
-            // Not all at once: there may be millions.
-            let entries = try directory.directoryEntries(atMost: 10_000)
-            if entries.isEmpty { break }
-            for entry in entries { try directory.removeEntry(entry.name) { willRemove([entry.name] + $0) } }
-        }
-        willRemove([])
-        try check(name.withCString { unlinkat(rawValue, $0, AT_REMOVEDIR) }, "rmdir", name.text)
+        // Or a file that is immutable.
+        guard try status(of: name).kind == .directory else { throw failure }
+        return false
     }
 
     /// Writes all of a buffer.
@@ -161,5 +189,21 @@ extension FileDescriptor {
             if count == -1, Errno.current == .interrupted { continue }
             written += try check(count, "write", object)
         }
+    }
+}
+
+/// A directory that is being emptied, in order to be removed.
+private struct DirectoryInRemoval {
+    let name: EntryName
+    /// What `..` of it must be: somebody may move it.
+    let parentDevice: DeviceNumber
+    let parentInode: UInt64
+    /// Directories in it that are known and still there.
+    var directories: [EntryName] = []
+
+    init(_ name: EntryName, in parent: FileDescriptor) throws(SystemError) {
+        self.name = name
+        let status = try parent.status()
+        (parentDevice, parentInode) = (status.device, status.inode)
     }
 }

@@ -52,3 +52,43 @@ import Testing
         }
     }
 }
+
+@Suite struct TreeRemovalTests {
+    /// Deeper than a path may be long.
+    @Test func aDeepTreeGoes() throws {
+        try withTemporaryDirectory { path in
+            let root = try FileDescriptor.opening(path, flags: O_DIRECTORY)
+            defer { root.closeQuietly() }
+            let name = EntryName(String(repeating: "deep", count: 50))
+            var directory = try root.openEntry(.itself, flags: O_DIRECTORY)
+            for _ in 0..<1500 {
+                try directory.makeDirectory(name, permissions: 0o700)
+                let below = try directory.openEntry(name, flags: O_DIRECTORY)
+                directory.closeQuietly()
+                directory = below
+            }
+            directory.closeQuietly()
+            try root.removeEntry(name)
+            #expect(try root.entries() == [])
+        }
+    }
+
+    @Test func aWideTreeGoesAndLinksAreNotFollowed() throws {
+        try withTemporaryDirectory { path in
+            let root = try FileDescriptor.opening(path, flags: O_DIRECTORY)
+            defer { root.closeQuietly() }
+            try makeDirectory(path + "/stays")
+            try write("stays", to: "stays/file", in: root)
+            try makeDirectory(path + "/tree")
+            for number in 0..<300 {
+                try makeDirectory(path + "/tree/\(number)")
+                for name in ["one", "two"] { try write("x", to: "tree/\(number)/\(name)", in: root) }
+                try root.makeSymlink(EntryName("tree/\(number)/link"), to: Array("../../stays".utf8))
+            }
+            try root.removeEntry(EntryName("tree"))
+            #expect(try root.entries() == [EntryName("stays")])
+            #expect(try read("stays/file", in: root) == "stays")
+            #expect(throws: SystemError.self) { try root.removeEntry(EntryName("tree")) }
+        }
+    }
+}
