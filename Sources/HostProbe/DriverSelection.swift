@@ -54,6 +54,10 @@ public struct DriverSelection: Sendable, Equatable {
             if let refusal = request.state.refusal("init", request.path, named: named) { throw refusal }
             let isOpen = request.state.recorded == named
             try host.require(judgement, isOpen: isOpen, "was named by \(request.namedBy)")
+            let options = request.options
+            if !isOpen, judgement.needsBacking, options.backing == nil, options.filesystem == nil {
+                throw host.needsBacking(judgement, "was named by \(request.namedBy)")
+            }
             return DriverSelection(
                 driver: named, rule: .named,
                 explanation: "named by \(request.namedBy) (\(host.reasons(judgement)))")
@@ -101,6 +105,14 @@ private struct Judgements {
             hint: judgement.remedy)
     }
 
+    func needsBacking(_ judgement: DriverAssessment, _ why: String) -> StorageError {
+        StorageError(
+            .failedPrecondition, "init", path, "the driver \(judgement.driver) \(why), and has nothing to stand on: "
+                + reasons(judgement),
+            hint: (judgement.worksOnLoop ? "lamina init --driver \(judgement.driver) --loop SIZE to try it out; else " : "")
+                + (judgement.remedy ?? "lamina probe"))
+    }
+
     /// The driver that an option is for, and the option.
     func wanted(
         by options: DriverOptions
@@ -137,10 +149,26 @@ private struct Judgements {
 
     func nothing() -> StorageError {
         if let refusalOfAll { return refusalOfAll }
-        let loop = assessments.contains { $0.worksOnLoop }
+        // What keeps all that could work from being chosen.
+        let usable = assessments.filter { $0.status == .limited }
+        let shared = usable.first?.reasons.filter { reason in
+            usable.allSatisfy { $0.reasons.contains(reason) } && [.volatile, .noSpace].contains(reason.code)
+        }
+        var hints: [String] = []
+        if shared?.contains(where: { $0.code == .noSpace }) == true {
+            hints.append("make room, or choose another --root")
+        } else {
+            if assessments.contains(where: { $0.worksOnLoop }) {
+                hints.append("lamina init --loop SIZE to try out in a file")
+            }
+            if let first = usable.first(where: { !$0.needsBacking }) {
+                hints.append("lamina init --driver \(first.driver) if that is what you want")
+            }
+        }
+        let why = shared.map { $0.map(\.message).joined(separator: "; ") } ?? ""
         return StorageError(
-            .failedPrecondition, "init", path, "no driver can be chosen for this host without a word from you",
-            hint: (loop ? "lamina init --loop SIZE to try out in a file, or " : "")
-                + "lamina init --driver vfs; lamina probe says why")
+            .failedPrecondition, "init", path,
+            "no driver is chosen here without a word from you" + (why.isEmpty ? "" : ": \(why)"),
+            hint: (hints + ["lamina probe says why"]).joined(separator: "; "))
     }
 }

@@ -30,8 +30,16 @@ struct GlobalOptions: ParsableArguments {
     private static let repeatable: Set<String> = ["--label"]
 
     /// The parser takes the last one of an option that is given twice, and an empty value for one.
-    /// - Throws: for such options.
+    /// - Throws: for such options, and for words that are not text: they would stand for something else.
     static func refuseNonsense(_ arguments: [String]) throws {
+        for index in 1..<max(1, Int(CommandLine.argc)) {
+            guard let word = CommandLine.unsafeArgv[index], String(validatingCString: word) == nil else { continue }
+            throw ValidationError("argument \(index) is not UTF-8")
+        }
+        for name in ["LAMINA_ROOT", "LAMINA_DRIVER"] {
+            guard let word = getenv(name), String(validatingCString: word) == nil else { continue }
+            throw ValidationError("\(name) is not UTF-8")
+        }
         var seen: Set<Substring> = []
         for (index, argument) in arguments.enumerated() {
             if argument == "--" { return }
@@ -74,12 +82,35 @@ struct GlobalOptions: ParsableArguments {
 
     /// Absolute, links resolved as far as there is something.
     var rootPath: String {
-        let absolute = absolutePath(root ?? environment("LAMINA_ROOT") ?? "/var/lib/lamina")
-        let there = nearestDirectory(absolute)
-        guard let base = resolvedPath(there) else { return absolute }
-        let rest = absolute.dropFirst(there.count).split(separator: "/").joined(separator: "/")
+        let (base, rest) = Self.parts(namedRoot)
         if rest.isEmpty { return base }
-        return base == "/" ? "/" + rest : base + "/" + rest
+        return (base == "/" ? "/" : base + "/") + rest.joined(separator: "/")
+    }
+
+    private var namedRoot: String { root ?? environment("LAMINA_ROOT") ?? "/var/lib/lamina" }
+
+    func validate() throws { try Self.requirePlace(namedRoot) }
+
+    /// - Throws: for a path of which nobody could say where it will be.
+    static func requirePlace(_ path: String) throws {
+        let (base, rest) = parts(path)
+        guard let first = rest.first else { return }
+        var end: CChar = 0
+        if readlink(base + "/" + first, &end, 1) >= 0 {
+            throw ValidationError("\(path): \(first) is a symbolic link that leads nowhere")
+        }
+        if rest.contains("..") { throw ValidationError("\(path): there is no \(first), and so nothing that .. is above of") }
+        if let long = rest.first(where: { $0.utf8.count > 255 }) {
+            throw ValidationError("\(path): a name of \(long.utf8.count) bytes is longer than filesystems take (255)")
+        }
+    }
+
+    /// What is there of a path, links resolved, and the names behind it.
+    private static func parts(_ path: String) -> (base: String, rest: [String]) {
+        let absolute = absolutePath(path)
+        let there = nearestDirectory(absolute)
+        let rest = absolute.dropFirst(there.count).split(separator: "/").map(String.init)
+        return (resolvedPath(there) ?? there, rest)
     }
 
     var driverName: String? { driver ?? environment("LAMINA_DRIVER") }

@@ -12,6 +12,7 @@ struct Probe: ParsableCommand {
 
     func validate() throws {
         if path == "" { throw ValidationError("the path is empty") }
+        if let path { try GlobalOptions.requirePlace(path) }
         if path != nil, global.root != nil { throw ValidationError("a path and --root exclude each other") }
     }
 

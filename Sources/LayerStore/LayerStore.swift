@@ -39,21 +39,33 @@ public final class LayerStore: Sendable {
         layout = RootLayout(path: path)
         self.logger = logger
         guard exists(layout.database) else { throw Root.missing(path) }
+        try Root.requireLocal(path)
         rootLock = try layout.lockRoot(mode)
         guard exists(layout.database) else { throw Root.missing(path) }
         records = try Records(file: layout.database)
-        let (record, second) = try records.read("open", path) { db in
-            (try RootRecord.fetch(db), try MigrationRecord.fetch(db))
-        }
-        guard let record, record.isBuilt else { throw Root.missing(path) }
+        var (found, second) = try Self.owners(in: records, path)
+        guard let record = found, record.isBuilt else { throw Root.missing(path) }
         let type = try Root.driver(of: record, at: path, named: named, among: drivers)
         try layout.nameDriver(record.driver, beside: second?.driver)
-        if let refusal = Root.state(at: path, drivers: drivers).refusal("open", path, named: named) { throw refusal }
+        while let refusal = Root.state(at: path, drivers: drivers).refusal("open", path, named: named) {
+            // A migration may have begun, or ended, since the records were read.
+            let before = second?.driver
+            (found, second) = try Self.owners(in: records, path)
+            if second?.driver == before { throw refusal }
+            try layout.nameDriver(record.driver, beside: second?.driver)
+        }
         configuration = record.configuration
         root = RootLocation(path: path, id: record.id)
         driver = try type.init(root, record.configuration)
         recovered = try RecoveryRun(records: records, layout: layout, driver: driver, logger: logger)
             .run(lastBoot: record.bootID)
+    }
+
+    /// The record of the root, and that of a migration.
+    private static func owners(
+        in records: Records, _ path: String
+    ) throws(StorageError) -> (RootRecord?, MigrationRecord?) {
+        try records.read("open", path) { db in (try RootRecord.fetch(db), try MigrationRecord.fetch(db)) }
     }
 
     // MARK: Reading

@@ -162,6 +162,11 @@ public struct Migration: Sendable {
             configuration = earlier.configuration
             try type.destroy(store.root, configuration)
         } else {
+            if type.hasState(in: path) {
+                throw refuse(
+                    "the driver \(type.name) has state here that no record explains",
+                    hint: "move \(path)/\(type.name) away: a migration would take it for its own")
+            }
             configuration = try type.plan(store.root, options)
             let record = MigrationRecord(
                 driver: type.name, configuration: configuration, options: options.words, state: .building)

@@ -9,14 +9,23 @@ public enum Root {
     /// Makes the directory, its records, and what the driver needs. What a killed `initialize` has left is taken down
     /// first.
     /// - Throws: `.alreadyExists` where there is a root already, of the same driver or none named;
-    ///   `.failedPrecondition` where it belongs to another driver than `type`, and where the directory has files of
-    ///   others and `options` do not force it: it becomes its owner's alone. Nothing is left of a failed call.
+    ///   `.failedPrecondition` where it belongs to another driver than `type`, where the directory is another user's, and
+    ///   where it has files of others and `options` do not force it: it becomes its owner's alone. Nothing is left of a
+    ///   failed call.
     public static func initialize(
         path: String, driver type: any StorageDriver.Type, options: DriverOptions,
         drivers: [any StorageDriver.Type], logger: Logger = Logger(label: "lamina")
     ) throws(StorageError) {
         let layout = RootLayout(path: path)
         let madeDirectory = !exists(path)
+        if !madeDirectory {
+            let owner = try attempt("init", path) { try FileStatus(path: path).uid }
+            if owner != geteuid() {
+                throw StorageError(
+                    .failedPrecondition, "init", path, "the directory belongs to the user \(owner)",
+                    hint: "its owner can take a root away: chown \(geteuid()) \(path), or take a new directory")
+            }
+        }
         if exists(layout.database) {
             let lock = try layout.lockRoot(.exclusive)
             defer { extendLifetime(lock) }
@@ -97,11 +106,19 @@ public enum Root {
     /// count: the next one takes it down.
     public static func state(at path: String, drivers: [any StorageDriver.Type]) -> RootState {
         let layout = RootLayout(path: path)
-        let names = (readText(layout.driverName) ?? "").split(separator: "\n").map(String.init)
+        let names = layout.namedDrivers
         if names.isEmpty, exists(layout.database) { return RootState() }
         return RootState(
             recorded: names.first, kept: Array(names.dropFirst()),
             found: drivers.filter { $0.hasState(in: path) }.map { $0.name })
+    }
+
+    /// Locks and attributes of other machines' filesystems, and of processes', do not hold, whatever made the root.
+    static func requireLocal(_ path: String) throws(StorageError) {
+        let place = try attempt("open", path) { try FilesystemStatus(path: path) }
+        if let refusal = HostFacts.refusal(of: place.kind?.family, place.typeName, at: path) {
+            throw StorageError(.failedPrecondition, "open", path, refusal.reason.message, hint: refusal.remedy)
+        }
     }
 
     static func missing(_ path: String) -> StorageError {

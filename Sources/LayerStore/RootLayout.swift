@@ -1,5 +1,7 @@
+import Glibc
 import LinuxSystem
 import StorageDriver
+import SystemPackage
 
 /// Where things are below the state root. The driver has a place of its own beside these.
 struct RootLayout: Sendable {
@@ -9,6 +11,25 @@ struct RootLayout: Sendable {
     /// The driver's name as text, for the probe: reading the database would make files beside it. A second line
     /// names the driver that layers are being copied to or were copied from (`Migration`).
     var driverName: String { path + "/driver" }
+    /// The names in `driver`. A short regular file is read and nothing else, for the probe looks into directories of
+    /// anybody; what cannot be in a driver's name is shown as a question mark.
+    var namedDrivers: [String] {
+        guard let file = try? FileDescriptor.opening(driverName, flags: O_NOFOLLOW | O_NONBLOCK) else { return [] }
+        return file.closing { file in
+            var bytes = [UInt8](repeating: 0, count: 256)
+            guard (try? file.status())?.kind == .regular,
+                let count = try? bytes.withUnsafeMutableBytes({ try file.readPiece(at: 0, into: $0, of: driverName) })
+            else { return [] }
+            return bytes[..<count].split(separator: UInt8(ascii: "\n")).map { line in
+                String(String.UnicodeScalarView(line.map { isOfName($0) ? Unicode.Scalar($0) : "?" }))
+            }
+        }
+    }
+
+    private func isOfName(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+
     /// Byte 0 is the root's lock, byte n that of layer n.
     var locks: String { path + "/locks" }
     /// One file for each operation that is under way.
@@ -31,7 +52,7 @@ struct RootLayout: Sendable {
     /// unless they are there: the records come first, and a kill may come between.
     func nameDriver(_ driver: String, beside second: String? = nil) throws(StorageError) {
         let text = driver + "\n" + (second.map { $0 + "\n" } ?? "")
-        if readText(driverName) == text { return }
+        if namedDrivers.map({ $0 + "\n" }).joined() == text { return }
         try attempt("name driver of", path) { try writeText(text, to: driverName) }
     }
 

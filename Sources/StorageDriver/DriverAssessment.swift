@@ -33,6 +33,11 @@ public struct DriverAssessment: Sendable, Equatable {
     /// needed for making a new one may be missing.
     public var opens: Bool
 
+    /// Whether a root can be made only with a file, a pool or a device that the user names.
+    public var needsBacking: Bool {
+        status == .limited && reasons.contains { [.loopOnly, .needsPool, .zfsNeedsPool].contains($0.code) }
+    }
+
     /// - Parameter opens: nil where it can be opened as long as the driver is not unavailable.
     public init(
         driver: String, status: Status, reasons: [Reason], remedy: String? = nil, strengths: String? = nil,

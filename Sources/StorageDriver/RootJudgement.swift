@@ -8,10 +8,22 @@ extension HostFacts {
 
     /// What keeps any driver from having its root here, with what to do about it; nil where nothing does.
     public var refusal: (reason: DriverAssessment.Reason, remedy: String)? {
-        let place = "\(path) is on \(filesystem.type)"
-        let elsewhere = "choose a --root on a local disk (ext4, xfs, btrfs)"
         if isOccupied { return (.init(.notDirectory, "\(path) is there and is no directory"), "choose another --root") }
-        switch filesystem.family {
+        if let refusal = Self.refusal(of: filesystem.family, filesystem.type, at: path) { return refusal }
+        if filesystem.isReadOnly {
+            return (.init(.readOnly, "the filesystem of \(path) is read-only"), "choose a --root that can be written")
+        }
+        return nil
+    }
+
+    /// What keeps roots, also those that are there, from being used on a filesystem of this kind.
+    /// - Parameter type: the filesystem's name.
+    public static func refusal(
+        of family: FilesystemKind.Family?, _ type: String, at path: String
+    ) -> (reason: DriverAssessment.Reason, remedy: String)? {
+        let place = "\(path) is on \(type)"
+        let elsewhere = "choose a --root on a local disk (ext4, xfs, btrfs)"
+        switch family {
         case .network:
             return (
                 .init(.network, "\(place), a filesystem of another machine: locks and attributes do not hold"),
@@ -26,12 +38,8 @@ extension HostFacts {
         case .image:
             return (.init(.readOnly, "\(place), which cannot be written"), elsewhere)
         case .disk, .memory, .stacked, nil:
-            break
+            return nil
         }
-        if filesystem.isReadOnly {
-            return (.init(.readOnly, "the filesystem of \(path) is read-only"), "choose a --root that can be written")
-        }
-        return nil
     }
 
     /// What makes any driver limited here: it works, and is not chosen on its own.

@@ -32,9 +32,11 @@ public struct RootState: Sendable, Equatable {
         }
         if named == nil, claimants.count > 1 {
             let names = claimants.dropLast().joined(separator: ", ") + " and " + claimants[claimants.count - 1]
+            let others = claimants.dropFirst(recorded == nil ? 0 : 1).map { "\(path)/\($0)" }.joined(separator: " and ")
             return refuse(
                 "the drivers \(names) have state here",
-                "--driver NAME (or LAMINA_DRIVER) chooses one; or move \(path)/\(claimants[1]) away")
+                recorded.map { "--driver \($0) (or LAMINA_DRIVER) goes on with the root's own; or move \(others) away" }
+                    ?? "none has records (lamina.db): put them back, move \(others) away, or use another --root")
         }
         if recorded == nil, let owner = named.map({ found.contains($0) ? $0 : nil }) ?? found.first {
             return refuse(

@@ -12,7 +12,7 @@ import Testing
         if host.refusal == nil {
             let upper = DriverAssessment(
                 driver: "overlay2", status: canBeUpper && host.caveats.isEmpty ? .available : .limited,
-                reasons: [.init(.canBeUpper, "on \(host.filesystem.type)")])
+                reasons: [.init(.canBeUpper, "on \(host.filesystem.type)")] + host.caveats)
             judgements.insert(upper, at: 2)
         }
         return judgements
@@ -54,9 +54,10 @@ import Testing
     private static let elsewhere = "choose a --root on a local disk (ext4, xfs, btrfs)"
     private static let copies = "every layer is a full copy of its parent: only when named, --driver vfs"
     private static let nothing =
-        "failedPrecondition: no driver can be chosen for this host without a word from you"
+        "failedPrecondition: no driver is chosen here without a word from you"
     private static let tryOut =
-        " | lamina init --loop SIZE to try out in a file, or lamina init --driver vfs; lamina probe says why"
+        " | lamina init --loop SIZE to try out in a file; lamina init --driver overlay2 if that is what you want; "
+        + "lamina probe says why"
 
     static let rows = [
         // The best that needs no word, by filesystem.
@@ -64,10 +65,10 @@ import Testing
         Row("xfs", on: .xfs, "overlay2 (best: best available: on xfs)"),
         Row("xfs without types", on: .xfsWithoutTypes, nothing + tryOut),
         Row("btrfs", on: .btrfs, "btrfs (best: best available: /root is on btrfs)"),
-        Row("tmpfs", on: .tmpfs, nothing + tryOut),
+        Row("tmpfs", on: .tmpfs, nothing + ": /root is on tmpfs: all layers are gone with a reboot" + tryOut),
         Row("overlay", on: .overlay, nothing + tryOut),
         Row("unknown filesystem", on: .unknown, nothing + tryOut),
-        Row("full", on: .full, nothing + " | lamina init --driver vfs; lamina probe says why"),
+        Row("full", on: .full, nothing + ": only 1.00 MiB are free on / | make room, or choose another --root; lamina probe says why"),
         Row(
             "nfs", on: .nfs,
             "failedPrecondition: /root is on nfs, a filesystem of another machine: locks and attributes do not hold | "
@@ -160,7 +161,7 @@ import Testing
         Row(
             "two with state", on: .btrfs, state: .init(recorded: "btrfs", found: ["btrfs", "vfs"]),
             "failedPrecondition: the drivers btrfs and vfs have state here | "
-                + "--driver NAME (or LAMINA_DRIVER) chooses one; or move /root/vfs away"),
+                + "--driver btrfs (or LAMINA_DRIVER) goes on with the root's own; or move /root/vfs away"),
         Row(
             "two with state, one named", on: .btrfs, named: "btrfs",
             state: .init(recorded: "btrfs", found: ["btrfs", "vfs"]),
@@ -172,7 +173,8 @@ import Testing
         Row(
             "three with state, no records", state: .init(found: ["btrfs", "overlay2", "vfs"]),
             "failedPrecondition: the drivers btrfs, overlay2 and vfs have state here | "
-                + "--driver NAME (or LAMINA_DRIVER) chooses one; or move /root/overlay2 away"),
+                + "none has records (lamina.db): put them back, move /root/btrfs and /root/overlay2 and /root/vfs away, "
+                + "or use another --root"),
         Row(
             "state without records", state: .init(found: ["vfs"]),
             "failedPrecondition: the driver vfs has state here without the records of its layers (lamina.db) | "
@@ -297,7 +299,7 @@ import Testing
         #expect(error.hint != nil || error.kind == .unimplemented)
         if request.named == nil, request.state.claimants.count > 1 {
             for driver in request.state.claimants { #expect(error.message.contains(driver)) }
-            #expect(error.hint?.contains("--driver") == true)
+            #expect(error.hint?.contains(request.state.recorded == nil ? "lamina.db" : "--driver") == true)
         } else if request.named == nil, let prior = request.state.recorded {
             #expect(error.message.contains(prior))
         }

@@ -26,6 +26,7 @@ import Testing
         (["init", "--driver", "vfs", "--data", "/dev/null"], 1, "--data is not an option of the vfs driver"),
         (["init", "--driver", "vfs", "--fs", "ext4"], 1, "--fs is not an option of the vfs driver"),
         (["init", "--driver", "devicemapper"], 1, "devicemapper"),
+        (["init", "--driver", "btrfs"], 1, "and has nothing to stand on"),
         (["layer", "ls", "--pool", "x"], 2, "--pool"),
         // Twice.
         (["init", "--driver", "vfs", "--driver", "btrfs"], 2, "--driver is given twice"),
@@ -127,7 +128,7 @@ import Testing
                 let result = try lamina.run(arguments)
                 #expect(result.status == 1, "\(arguments)")
                 #expect(result.error.contains("the drivers vfs and devicemapper have state here"), "\(result.error)")
-                #expect(result.error.contains("hint: --driver NAME"))
+                #expect(result.error.contains("hint: --driver vfs (or LAMINA_DRIVER) goes on"), "\(result.error)")
             }
             let probe = try lamina("probe", "--json")
             #expect(probe.status == 0 && probe.output.contains("\"selected\":null"))
@@ -136,6 +137,86 @@ import Testing
             let wrong = try lamina("layer", "ls", "--driver", "devicemapper")
             #expect(wrong.status == 1 && wrong.error.contains("belongs to the driver vfs"))
             removeTree(other)
+        }
+    }
+
+    /// What a migration would take for its own, and remove.
+    @Test func stateThatIsInTheWayOfAMigration() throws {
+        try CommandGround.vfs.withRoot { lamina throws in
+            try makeDirectories(lamina.root + "/overlay2/layers/7/diff")
+            let refused = try lamina("migrate", "--to", "overlay2", "--driver", "vfs")
+            #expect(refused.status == 1 && refused.error.contains("has state here that no record explains"), "\(refused.error)")
+            #expect(exists(lamina.root + "/overlay2/layers/7/diff"))
+            removeTree(lamina.root + "/overlay2")
+        }
+    }
+
+    @Test func placesThatNobodyCouldName() throws {
+        try withTemporaryDirectory { directory in
+            try check(symlink("nowhere", directory + "/dangling"), "symlink", directory)
+            let places = [
+                ("/missing/../root", "there is no missing"), ("/dangling", "a symbolic link that leads nowhere"),
+                ("/dangling/root", "a symbolic link that leads nowhere"),
+                ("/" + String(repeating: "x", count: 256), "a name of 256 bytes"),
+            ]
+            for (place, words) in places {
+                for command in [["init", "--driver", "vfs"], ["probe"], ["layer", "create", "x"]] {
+                    let result = try LaminaTool(root: directory + place).run(command)
+                    #expect(result.status == 2 && result.error.contains(words), "\(place): \(result.error)")
+                }
+                #expect(directoryNames(directory) == ["dangling"])
+            }
+            // Words that are not text become others on the way: by a shell.
+            for word in [#"--root "$1"/$'u\xff'"#, "--root \"$1\"/u --driver $'\\xfe'"] {
+                let result = try LaminaTool.run(["/bin/bash", "-c", "\"$0\" init \(word)", LaminaTool.path, directory])
+                #expect(result.status == 2 && result.error.contains("is not UTF-8"), "\(result.error)")
+                #expect(directoryNames(directory) == ["dangling"])
+            }
+        }
+    }
+
+    /// Whose directory it is can take a root away from under it.
+    @Test func aDirectoryOfAnotherUser() throws {
+        try withTemporaryDirectory { directory in
+            try makeDirectory(directory + "/theirs")
+            try check(chown(directory + "/theirs", 65534, 65534), "chown", directory)
+            let result = try LaminaTool(root: directory + "/theirs")("init", "--driver", "vfs")
+            #expect(result.status == 1 && result.error.contains("belongs to the user 65534"), "\(result.error)")
+            #expect(directoryNames(directory + "/theirs") == [])
+        }
+    }
+
+    /// The probe looks into directories of anybody.
+    @Test func namesOfDriversThatAreNone() throws {
+        try withTemporaryDirectory { directory in
+            let lamina = LaminaTool(root: directory)
+            let file = directory + "/driver"
+            for make in [{ mkfifo(file, 0o644) }, { symlink("/dev/zero", file) }, { mkdir(file, 0o755) }] {
+                try check(make(), "make", file)
+                let result = try lamina("probe", "--json")
+                #expect(result.status == 0 && !result.output.contains("belongs to the driver"), "\(result.error)")
+                try check(remove(file), "remove", file)
+            }
+            try writeText("\u{1B}[31mred\n", to: file)
+            let result = try lamina("probe")
+            #expect(result.status == 0 && !result.output.contains("\u{1B}"))
+            #expect(result.output.contains("belongs to the driver ??31mred"), "\(result.output)")
+        }
+    }
+
+    /// A root that was made on a disk, seen through a process.
+    @Test(.enabled(if: Program("bindfs") != nil, "bindfs is not installed")) func aRootThroughFUSE() throws {
+        try withTemporaryDirectory { directory in
+            for name in ["/disk", "/seen"] { try makeDirectory(directory + name) }
+            let lamina = LaminaTool(root: directory + "/disk/root")
+            #expect(try lamina("init", "--driver", "vfs").status == 0)
+            try #require(Program("bindfs")).run([directory + "/disk", directory + "/seen"], on: directory)
+            defer { #expect(throws: Never.self) { try unmount(directory + "/seen") } }
+            for command in [["info"], ["layer", "create", "x"], ["layer", "ls"]] {
+                let result = try LaminaTool(root: directory + "/seen/root").run(command)
+                #expect(result.status == 1 && result.error.contains("which a process serves"), "\(result.error)")
+            }
+            #expect(try lamina("deinit").status == 0)
         }
     }
 
