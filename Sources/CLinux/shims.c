@@ -173,3 +173,5 @@ int lam_futimens_modified(int fd, int64_t seconds, uint32_t nanoseconds) {
 }
 
 int lam_fallocate(int fd, int mode, int64_t offset, int64_t length) { return fallocate(fd, mode, offset, length); }
+
+const int LAM_O_TMPFILE = O_TMPFILE;

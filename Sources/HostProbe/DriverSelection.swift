@@ -107,9 +107,11 @@ private struct Judgements {
 
     func needsBacking(_ judgement: DriverAssessment, _ why: String) -> StorageError {
         StorageError(
-            .failedPrecondition, "init", path, "the driver \(judgement.driver) \(why), and has nothing to stand on: "
+            .failedPrecondition, "init", path,
+            "the driver \(judgement.driver) \(why), and has nothing to stand on: "
                 + reasons(judgement),
-            hint: (judgement.worksOnLoop ? "lamina init --driver \(judgement.driver) --loop SIZE to try it out; else " : "")
+            hint: (judgement.worksOnLoop
+                ? "lamina init --driver \(judgement.driver) --loop SIZE to try it out; else " : "")
                 + (judgement.remedy ?? "lamina probe"))
     }
 

@@ -99,7 +99,9 @@ struct GlobalOptions: ParsableArguments {
         if readlink(base + "/" + first, &end, 1) >= 0 {
             throw ValidationError("\(path): \(first) is a symbolic link that leads nowhere")
         }
-        if rest.contains("..") { throw ValidationError("\(path): there is no \(first), and so nothing that .. is above of") }
+        if rest.contains("..") {
+            throw ValidationError("\(path): there is no \(first), and so nothing that .. is above of")
+        }
         if let long = rest.first(where: { $0.utf8.count > 255 }) {
             throw ValidationError("\(path): a name of \(long.utf8.count) bytes is longer than filesystems take (255)")
         }

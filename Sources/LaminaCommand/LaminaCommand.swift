@@ -22,12 +22,14 @@ struct LaminaCommand: ParsableCommand {
 @main
 enum Main {
     static func main() {
+        occupyStandardDescriptors()
         let arguments = Array(CommandLine.arguments.dropFirst())
         raiseDescriptorLimit()
         do {
             try GlobalOptions.refuseNonsense(arguments)
             var command = try LaminaCommand.parseAsRoot(GlobalOptions.moveToEnd(arguments))
             try command.run()
+            try finishPrinting()
         } catch let error as StorageError {
             ErrorReport(error).print(asJSON: arguments.contains("--json"))
             exit(1)
@@ -48,6 +50,14 @@ enum Main {
             report.print(asJSON: arguments.contains("--json"))
             exit(2)
         }
+    }
+}
+
+/// A standard descriptor that is closed would be given to the next file that is opened, and that file would be read or
+/// written as if it were the user's. Each gets something that can be neither read nor written in its way.
+private func occupyStandardDescriptors() {
+    for descriptor in 0...2 where fcntl(Int32(descriptor), F_GETFD) == -1 {
+        _ = open("/dev/null", descriptor == 0 ? O_WRONLY : O_RDONLY)
     }
 }
 

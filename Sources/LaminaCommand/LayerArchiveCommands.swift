@@ -138,7 +138,7 @@ struct LayerDiff: ParsableCommand {
     func run() throws {
         let layer = try LayerName(commandLine: name)
         let store = try global.openStore(for: "diff")
-        guard let output else {
+        guard let output, output != "-" else {
             if isatty(STDOUT_FILENO) == 1 {
                 throw StorageError(
                     .failedPrecondition, "diff", name, "a tar does not belong on a terminal",
@@ -147,23 +147,10 @@ struct LayerDiff: ParsableCommand {
             _ = try write(store, layer, to: .standardOutput)
             return
         }
-        // Under another name until it is whole.
-        let partial = output + ".partial"
-        let file = try attempt("diff", partial) {
-            try FileDescriptor.opening(partial, .writeOnly, flags: O_CREAT | O_TRUNC, permissions: 0o644)
-        }
-        let written: WrittenDiff
-        do {
-            defer { file.closeQuietly() }
-            written = try write(store, layer, to: file)
-            try attempt("diff", output) {
-                try file.synchronize()
-                try check(rename(partial, output), "rename", partial)
-            }
-        } catch {
-            unlink(partial)
-            throw error
-        }
+        let file = try WholeFile(output)
+        defer { file.close() }
+        let written = try write(store, layer, to: file.descriptor)
+        try file.publish()
         if global.json {
             try printJSON(
                 Report(name: name, diffID: written.diffID, digest: written.digest, bytes: written.bytes))

@@ -1,5 +1,6 @@
 import ArgumentParser
-import Foundation
+@preconcurrency import Foundation
+@preconcurrency import Glibc
 import Lamina
 
 /// A layer as programs see it.
@@ -144,6 +145,7 @@ struct LayerChanges: ParsableCommand {
             .changes(layer, walking: comparison.walk)
         noteBasis(basis, name)
         if global.json { return try printJSON(changes.map(Report.init)) }
+        let isForEyes = isatty(STDOUT_FILENO) == 1
         var lines: [UInt8] = []
         for change in changes {
             let letter =
@@ -152,9 +154,10 @@ struct LayerChanges: ParsableCommand {
                 case .modified: "C"
                 case .deleted: "D"
                 }
-            lines += Array("\(letter) ".utf8) + change.path + [0x0A]
+            let path = isForEyes ? Array(printable(String(decoding: change.path, as: UTF8.self)).utf8) : change.path
+            lines += Array("\(letter) ".utf8) + path + [0x0A]
         }
-        FileHandle.standardOutput.write(Data(lines))
+        fwrite(lines, 1, lines.count, stdout)
     }
 }
 

@@ -1,12 +1,13 @@
 @preconcurrency import Foundation
 @preconcurrency import Glibc
 import Lamina
+import SystemPackage
 
-/// A line for people on stderr. It may have names in it that somebody else has chosen: what a terminal would obey is
-/// shown as numbers.
+/// A line for people on stderr. It may have names in it that somebody else has chosen.
 func note(_ text: String) { fputs("lamina: \(printable(text))\n", stderr) }
 
-private func printable(_ text: String) -> String {
+/// What a terminal would obey, as numbers.
+func printable(_ text: String) -> String {
     var line = ""
     for scalar in text.unicodeScalars {
         if scalar.properties.generalCategory == .control {
@@ -16,6 +17,18 @@ private func printable(_ text: String) -> String {
         }
     }
     return line
+}
+
+/// Writes what was printed so far.
+/// - Throws: where some of it was lost: nobody is to take a part for the whole.
+func finishPrinting() throws(StorageError) {
+    let isWritten = fflush(stdout) == 0
+    let code = Errno(rawValue: errno)
+    if isWritten, ferror(stdout) == 0 { return }
+    throw StorageError(
+        code == .noSpace ? .resourceExhausted : .internal, "print", "standard output",
+        "what was said is not all written",
+        errno: isWritten ? nil : code)
 }
 
 /// The one JSON value on stdout.

@@ -30,7 +30,7 @@ final class ArchiveApplier {
         self.root = root
         self.name = name
         self.limits = limits
-        directories = DirectoryCache(root)
+        directories = DirectoryCache(root, depth: limits.depth)
         maker = EntryMaker(reader, named: name)
     }
 
@@ -41,6 +41,8 @@ final class ArchiveApplier {
             let path = try EntryPath(entry.path, in: name)
             entries += 1
             try enforceLimits(entry, path)
+            // A root that the tar does not tell of, and nobody else has, has a time that follows from the tar alone.
+            if entries == 1, made == nil { directoryTimes[.root] = entry.modified }
             try naming(path) { try self.apply(entry, path) }
         }
         if hasAUFSLinks { try naming(.aufsLinks) { try self.removeAUFSLinks() } }

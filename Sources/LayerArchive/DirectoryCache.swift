@@ -11,8 +11,14 @@ final class DirectoryCache {
     private let root: FileDescriptor
     private var last: (path: EntryPath, descriptor: FileDescriptor)?
 
+    /// Names in the path of a directory that symlinks lead to.
+    private let depth: UInt64
+
     /// - Parameter root: stays open for as long as this is used.
-    init(_ root: FileDescriptor) { self.root = root }
+    init(_ root: FileDescriptor, depth: UInt64 = .max) {
+        self.root = root
+        self.depth = depth
+    }
 
     deinit { forget() }
 
@@ -30,8 +36,29 @@ final class DirectoryCache {
         let name = EntryName(path.isRoot ? [0x2E] : path.bytes)
         let flags = UInt64(O_RDONLY | O_DIRECTORY | O_CLOEXEC)
         let resolve = UInt64(RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+        let plain = name.withCString { lam_openat2(root.rawValue, $0, flags, 0, resolve | UInt64(RESOLVE_NO_SYMLINKS)) }
+        if plain != -1 || Errno.current != .tooManySymbolicLinkLevels {
+            return FileDescriptor(rawValue: try check(plain, "open", path.text))
+        }
         let fd = name.withCString { lam_openat2(root.rawValue, $0, flags, 0, resolve) }
-        return FileDescriptor(rawValue: try check(fd, "open", path.text))
+        let directory = FileDescriptor(rawValue: try check(fd, "open", path.text))
+        guard depth == .max || isWithinDepth(directory) else {
+            directory.closeQuietly()
+            throw SystemError("open", "\(path.text) (through symlinks, deeper than --max-depth)", .fileNameTooLong)
+        }
+        return directory
+    }
+
+    /// Links lead on from link to link: the path in the tar says nothing of how deep it is in the tree. The kernel gives
+    /// no path that is longer than it takes (PATH_MAX).
+    private func isWithinDepth(_ directory: FileDescriptor) -> Bool {
+        func names(_ descriptor: FileDescriptor) -> Int? {
+            var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+            let count = readlink(descriptor.procPath, &buffer, buffer.count)
+            return count < 0 || count == buffer.count ? nil : buffer[..<count].split(separator: 0x2F).count
+        }
+        guard let above = names(root), let all = names(directory) else { return false }
+        return UInt64(all - above) <= depth
     }
 
     /// To be called when the directory at `path`, or one above it, goes.

@@ -98,6 +98,11 @@ extension AttributeName {
         return !hasPrefix("trusted.overlay.") && !hasPrefix("btrfs.")
     }
 
+    /// Whether its name is in one of Linux's namespaces (xattr(7)).
+    var isOfLinux: Bool { ["security.", "system.", "trusted.", "user."].contains { hasPrefix($0) } }
+
+    var isUsers: Bool { hasPrefix("user.") }
+
     /// SELinux's label, which the kernel gives by itself and a host without SELinux cannot set.
     static let selinuxLabel: AttributeName = "security.selinux"
 }

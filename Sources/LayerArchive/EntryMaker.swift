@@ -129,8 +129,10 @@ final class EntryMaker {
         do throws(SystemError) {
             try body()
         } catch {
-            guard key == .selinuxLabel, error.errno == .notSupported else { throw error }
-            warn(path, "\(key.text) is not supported here")
+            // Names of other systems (macOS has com.apple.*), and of users' on what cannot have them (xattr(7)).
+            let isForeign = error.errno == .notSupported && (key == .selinuxLabel || !key.isOfLinux)
+            guard isForeign || (error.errno == .notPermitted && key.isUsers) else { throw error }
+            warn(path, "\(key.text) is not supported here: left out")
         }
     }
 

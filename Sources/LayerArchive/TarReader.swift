@@ -189,6 +189,12 @@ final class TarReader {
     private func failure() -> StorageError {
         if let error = source.error { return error }
         let text = archive_error_string(archive).map { String(cString: $0) } ?? "it is no tar"
+        // Its word for headers of one kind that are larger than it takes.
+        if archive_errno(archive) == EINVAL {
+            return StorageError(
+                .resourceExhausted, "read", name,
+                "\(text): a member's extended header may have 1 MiB, whatever the limits")
+        }
         return StorageError(.dataLoss, "read", name, "it is no valid tar: \(text)")
     }
 }

@@ -78,7 +78,10 @@ extension LayerStore {
     ) throws(StorageError) -> (changes: [Change], basis: DiffBasis) {
         try withTrees(of: name, walking: walking, "changes") { child, parent, touched, basis throws(StorageError) in
             let threads = walking ? 1 : LayerArchive.walkThreads
-            return (try LayerArchive.changes(from: parent, to: child, touched: touched, threads: threads), basis)
+            let changes = try self.named(name) { () throws(StorageError) in
+                try LayerArchive.changes(from: parent, to: child, touched: touched, threads: threads)
+            }
+            return (changes, basis)
         }
     }
 
@@ -89,9 +92,11 @@ extension LayerStore {
         progress: ((UInt64) -> Void)? = nil
     ) throws(StorageError) -> (written: WrittenDiff, basis: DiffBasis) {
         try withTrees(of: name, walking: walking, "diff") { child, parent, touched, basis throws(StorageError) in
-            let written = try LayerArchive.writeDiff(
-                from: parent, to: child, touched: touched, threads: walking ? 1 : LayerArchive.walkThreads,
-                into: output, compression: compression, progress: progress)
+            let written = try self.named(name) { () throws(StorageError) in
+                try LayerArchive.writeDiff(
+                    from: parent, to: child, touched: touched, threads: walking ? 1 : LayerArchive.walkThreads,
+                    into: output, compression: compression, progress: progress)
+            }
             return (written, basis)
         }
     }

@@ -39,6 +39,9 @@ public struct DirectoryEntry: Sendable, Hashable {
 /// O_DIRECTORY: opening anything but a directory fails.
 public let directoryFlag: Int32 = O_DIRECTORY
 
+/// O_TMPFILE: opening a directory for writing makes a file in it that has no name.
+public let temporaryFileFlag: Int32 = LAM_O_TMPFILE
+
 extension FileDescriptor {
     /// The names in this directory, without `.` and `..`, sorted by their bytes.
     public func entries() throws(SystemError) -> [EntryName] {

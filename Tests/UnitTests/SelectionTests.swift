@@ -68,7 +68,9 @@ import Testing
         Row("tmpfs", on: .tmpfs, nothing + ": /root is on tmpfs: all layers are gone with a reboot" + tryOut),
         Row("overlay", on: .overlay, nothing + tryOut),
         Row("unknown filesystem", on: .unknown, nothing + tryOut),
-        Row("full", on: .full, nothing + ": only 1.00 MiB are free on / | make room, or choose another --root; lamina probe says why"),
+        Row(
+            "full", on: .full,
+            nothing + ": only 1.00 MiB are free on / | make room, or choose another --root; lamina probe says why"),
         Row(
             "nfs", on: .nfs,
             "failedPrecondition: /root is on nfs, a filesystem of another machine: locks and attributes do not hold | "

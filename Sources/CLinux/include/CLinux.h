@@ -62,6 +62,7 @@ int lam_project_quota_enforced(int fd);
 int lam_set_project_limit(int fd, uint32_t project, uint64_t bytes);
 
 static const int LAM_O_DIRECT = 040000;
+extern const int LAM_O_TMPFILE;
 static const int LAM_AT_EMPTY_PATH = 0x1000;
 static const int LAM_AT_SYMLINK_NOFOLLOW = 0x100;
 static const uint64_t LAM_STATX_ATTR_MOUNT_ROOT = 0x2000;

@@ -196,6 +196,45 @@ import Testing
         for bytes in [many, deep, large, two] { _ = try applyToNewLayer(bytes).result.get() }
     }
 
+    /// A symlink leads to a deep directory, and the next one on from there: no name in the tar is deep.
+    @Test func linksDoNotLeadDeeperThanTheLimit() throws {
+        let path = Array(repeating: "d", count: 15).joined(separator: "/")
+        var members = [Member(name: path, type: "5", mode: 0o755)]
+        for number in 0..<4 {
+            let above = number == 0 ? path : "l\(number - 1)/\(path)"
+            members.append(Member(name: "l\(number)", type: "2", link: above))
+            members.append(Member(name: "l\(number)/\(path)", type: "5", mode: 0o755))
+        }
+        let (result, _) = try applyToNewLayer(tar(members), limits: ArchiveLimits(depth: 40))
+        let error = #expect(throws: StorageError.self) { try result.get() }
+        #expect(error?.errno == .fileNameTooLong && error?.message.contains("--max-depth") == true, "\(error!)")
+        _ = try applyToNewLayer(tar(members)).result.get()
+    }
+
+    /// Those of macOS, and users' on what cannot have them.
+    @Test func attributesOfOtherSystemsAreLeftOut() throws {
+        let foreign = ("SCHILY.xattr.com.apple.provenance", [UInt8](repeating: 1, count: 11))
+        let bytes = tar([
+            Member(name: "file", data: "x", records: [foreign]),
+            Member(name: "link", type: "2", link: "file", records: [("SCHILY.xattr.user.a", [1])]),
+        ])
+        let (result, entries) = try applyToNewLayer(bytes)
+        let applied = try result.get()
+        #expect(entries.sorted() == ["file", "link"])
+        #expect(applied.warnings.contains { $0.contains("com.apple.provenance is not supported here: left out") })
+        #expect(applied.warnings.contains { $0.contains("user.a is not supported here: left out") })
+    }
+
+    /// The root's time follows from the tar, also of one that does not tell of the root.
+    @Test func theRootHasATimeOfTheTar() throws {
+        let (result, _) = try applyToNewLayer(
+            tar([Member(name: "file")]),
+            inspect: { root throws in
+                #expect(try root.status().modified == FileStatus.Timestamp(seconds: 0, nanoseconds: 0))
+            })
+        _ = try result.get()
+    }
+
     /// CVE-2017-14992: a small file that becomes a large one; in zstd, 300 MiB of zeros are some 10 KiB.
     @Test func bombsAreFound() throws {
         try withTemporaryDirectory { directory in

@@ -145,7 +145,9 @@ import Testing
         try CommandGround.vfs.withRoot { lamina throws in
             try makeDirectories(lamina.root + "/overlay2/layers/7/diff")
             let refused = try lamina("migrate", "--to", "overlay2", "--driver", "vfs")
-            #expect(refused.status == 1 && refused.error.contains("has state here that no record explains"), "\(refused.error)")
+            #expect(
+                refused.status == 1 && refused.error.contains("has state here that no record explains"),
+                "\(refused.error)")
             #expect(exists(lamina.root + "/overlay2/layers/7/diff"))
             removeTree(lamina.root + "/overlay2")
         }
