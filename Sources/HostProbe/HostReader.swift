@@ -33,6 +33,8 @@ public enum HostReader {
         var free: [HostFacts.FreeDevice] = []
         if privilege != .contained {
             free = BlockDeviceReader(mounts).free(canOpen: privilege == .superuser, unseen: &unseen)
+        } else {
+            unseen.append("free block devices: they are the host's, and this is a container")
         }
         var tools: [String: String] = [:]
         for tool in Self.tools { if let program = Program(tool) { tools[tool] = program.path } }

@@ -67,7 +67,12 @@ public struct AUFSRoot {
         guard let status = try? FileStatus(path: file, followLinks: false), status.kind == .regular,
             let text = readText(file)
         else { throw StorageError(.invalidArgument, "import root", file, "it is no file that can be read") }
-        return text.split(separator: "\n").map(String.init)
+        let lines = text.split(separator: "\n")
+        // Ids of Docker have 64 characters.
+        if lines.contains(where: { $0.utf8.count > 255 }) {
+            throw StorageError(.invalidArgument, "import root", file, "a line of it is longer than names of layers are")
+        }
+        return lines.map(String.init)
     }
 
     /// Every list must be the parent, and then the parent's own list.

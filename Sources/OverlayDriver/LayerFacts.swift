@@ -72,7 +72,7 @@ extension OverlayDriver {
             details: [
                 .init("directory", ground.directory), .init("filesystem", filesystem.typeName),
                 .init("nativeDiff", isNative == true ? "yes" : "no"), .init("quota", holdsLimits ? "on" : "off"),
-                .init("options", OverlayGround.options.joined(separator: ",")),
+                .init("mount options", OverlayGround.options.joined(separator: ",")),
                 .init("lowers", OverlayStack.kernelTakesLowersOneByOne ? "one by one" : "in a page of options"),
             ])
     }
