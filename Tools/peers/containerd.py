@@ -87,9 +87,8 @@ disabled_plugins = {json.dumps(disabled)}
 """)
 
     def start(self):
-        # Without udev, libdevmapper makes the nodes by itself when it is told so.
         self.daemon = Daemon(["containerd", "--config", f"{self.ground.directory}/config.toml"],
-                             f"{self.ground.directory}/log", {"DM_DISABLE_UDEV": "1"})
+                             f"{self.ground.directory}/log")
         self.channel = grpc.insecure_channel("unix://" + self.socket)
         self.daemon.wait_for(self.is_ready)
         self.version = next(value for _, value in fields(
@@ -101,7 +100,7 @@ disabled_plugins = {json.dumps(disabled)}
         try:
             self.call("version.v1.Version/Version")
             return True
-        except grpc.RpcError:
+        except Failure:
             return False
 
     def stop(self):
@@ -112,8 +111,11 @@ disabled_plugins = {json.dumps(disabled)}
     def call(self, method, request=b"", stream=False):
         kind = self.channel.unary_stream if stream else self.channel.unary_unary
         call = kind("/containerd.services." + method, request_serializer=None, response_deserializer=None)
-        answer = call(request, metadata=NAMESPACE, timeout=300)
-        return list(answer) if stream else answer
+        try:
+            answer = call(request, metadata=NAMESPACE, timeout=300)
+            return list(answer) if stream else answer
+        except grpc.RpcError as failure:
+            raise Failure(f"containerd {method}: {failure.details()}") from None
 
     def snapshots(self, method, *parts, keep=False):
         # What nothing refers to and nobody keeps, its garbage collector removes.

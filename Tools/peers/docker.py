@@ -49,8 +49,8 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
 """)
 
     def start(self):
-        log, environment = f"{self.run}/log", {"DM_DISABLE_UDEV": "1"}
-        under = Daemon(["containerd", "--config", f"{self.run}/containerd.toml"], log, environment)
+        log = f"{self.run}/log"
+        under = Daemon(["containerd", "--config", f"{self.run}/containerd.toml"], log)
         self.daemons.append(under)
         under.wait_for(lambda: os.path.exists(f"{self.run}/containerd.sock"))
         pool = [] if self.driver != "devicemapper" else [
@@ -60,7 +60,7 @@ disabled_plugins = ["io.containerd.grpc.v1.cri", "io.containerd.snapshotter.v1.b
             ["dockerd", "--config-file", f"{self.run}/daemon.json", "--data-root", f"{self.ground.directory}/docker",
              "--exec-root", f"{self.run}/docker", "--pidfile", f"{self.run}/docker.pid", "--host", "unix://" + self.socket,
              "--containerd", f"{self.run}/containerd.sock", "--storage-driver", self.driver, "--bridge", "none",
-             "--iptables=false", "--ip-forward=false", *pool], log, environment)
+             "--iptables=false", "--ip-forward=false", *pool], log)
         self.daemons.append(daemon)
         daemon.wait_for(self.is_ready)
         self.version = self.call("GET", "/version")["Version"].split("+")[0]

@@ -11,6 +11,10 @@ MS_RDONLY, MS_BIND, MS_REC = 1, 4096, 16384
 MNT_DETACH = 2
 FILE_BYTES = 2 << 30
 
+# Without udev, libdevmapper makes the nodes by itself when it is told so.
+if not os.path.exists("/run/udev/control"):
+    os.environ["DM_DISABLE_UDEV"] = "1"
+
 
 class Failure(Exception):
     """What a peer or the machine could not do, in words."""
@@ -52,11 +56,11 @@ def unmount(target):
 class Daemon:
     """A process of a peer, its log in a file; ends when this program does, however that ends."""
 
-    def __init__(self, words, log, environment):
+    def __init__(self, words, log):
         self.log = log
         with open(log, "ab") as output:
             self.process = subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env={**os.environ, **environment},
+                words, stdin=subprocess.DEVNULL, stdout=output, stderr=output,
                 preexec_fn=lambda: libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL))
 
     def wait_for(self, is_ready, seconds=120):

@@ -201,9 +201,8 @@ def attempt(peer, work, body, *words):
         body(*words)
         return True
     except Exception as failure:
-        message = failure.details() if hasattr(failure, "details") else str(failure)
-        peer.failures.append({"measurement": work.measurement, "message": message})
-        print(f"peers: {peer.engine.name}: {work.measurement}: {message}", file=sys.stderr)
+        peer.failures.append({"measurement": work.measurement, "message": str(failure)})
+        print(f"peers: {peer.engine.name}: {work.measurement}: {failure}", file=sys.stderr)
         return False
 
 
