@@ -28,18 +28,21 @@ def timed(name, body, *words):
 
 
 def median(name):
-    values = sorted(times[name])
+    return middle(times[name])
+
+
+def middle(values):
+    values = sorted(values)
     return (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2e6
 
 
 class Lamina:
-    def __init__(self, place, driver):
-        self.driver = driver
+    def __init__(self, place, driver, devices):
         self.ground = Ground(place, "lamina", "btrfs" if driver == "btrfs" else "ext4")
         self.root = self.ground.directory + "/root"
         self.target = self.ground.directory + "/mount"
         os.mkdir(self.target)
-        self.run("init", "--driver", driver, *(["--loop", "2G"] if driver == "devicemapper" else []))
+        self.run("init", "--driver", driver, *(["--data", devices[0], "--metadata", devices[1]] if devices else []))
 
     def run(self, *words):
         return command(LAMINA, *words, env={**os.environ, "LAMINA_ROOT": self.root})
@@ -63,8 +66,8 @@ class Lamina:
             self.ground.take_down()
 
 
-def floor(driver, rounds, place):
-    said = command(f"{tools}/floor/run", driver, str(rounds), place)
+def floor(driver, rounds, place, devices):
+    said = command(f"{tools}/floor/run", driver, str(rounds), place, *devices)
     results = json.loads(said)["runs"][0]["entries"][0]["results"]
     return {result["measurement"].split(".")[1]: result["median"] / (1 if "parallel" in result["measurement"] else 1e6)
             for result in results}
@@ -184,8 +187,9 @@ class Targets:
 
 
 def own(name):
-    """The engine's part of a step."""
-    return max(median(name) - median("open"), 0.001)
+    """The engine's part of a step: what the command takes longer than the opening in the same round."""
+    opens = times["open"] if len(times[name]) == len(times["open"]) else [1e6 * median("open")] * len(times[name])
+    return max(middle([value - start for value, start in zip(times[name], opens)]), 0.001)
 
 
 def table(bare):
@@ -211,16 +215,18 @@ def main():
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--layers", type=int, default=10_000)
     parser.add_argument("--directory", default=tempfile.gettempdir())
+    parser.add_argument("--disks", help="of lamina, containerd and the bare calls: BEGIN-data and BEGIN-meta of each")
     options = parser.parse_args()
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(1))
+    disks = [[f"{begin}-data", f"{begin}-meta"] for begin in options.disks.split(",")] if options.disks else [[]] * 3
     place = tempfile.mkdtemp(prefix="lamina-speed-", dir=options.directory)
     running = []
     try:
-        lamina = Lamina(place, options.driver)
+        lamina = Lamina(place, options.driver, disks[0])
         running.append(lamina)
         lamina.make("base", lambda root: trees.write_tree(root, 500))
-        peer = containerd.Containerd(place, {"btrfs": "btrfs", "devicemapper": "devmapper"}[options.driver])
+        peer = containerd.Containerd(place, {"btrfs": "btrfs", "devicemapper": "devmapper"}[options.driver], disks[1])
         running.append(peer)
         peer.start()
         base = peer.make_base("base", 500)
@@ -231,7 +237,7 @@ def main():
             life(lamina, peer, base, number)
         peer.stop()
         running.remove(peer)
-        bare = floor(options.driver, options.rounds, place)
+        bare = floor(options.driver, options.rounds, place, disks[2])
         starts(options.rounds)
         removal(lamina, 5)
         if options.driver == "btrfs":
