@@ -29,6 +29,7 @@ let package = Package(
         .systemLibrary(name: "CZstd", providers: [.apt(["libzstd-dev"])]),
         .target(name: "CLinux", cSettings: [.define("_GNU_SOURCE")]),
         .target(name: "CDeviceMapperLog", dependencies: ["CDeviceMapper"], cSettings: [.define("_GNU_SOURCE")]),
+        .target(name: "CSQLite"),
 
         // Kernel mechanisms.
         .target(name: "LinuxSystem", dependencies: ["CLinux", system]),
@@ -60,7 +61,7 @@ let package = Package(
             ]),
         .target(
             name: "LayerStore",
-            dependencies: ["StorageDriver", "LayerArchive", "LinuxSystem", "CLinux", grdb, logging, system]),
+            dependencies: ["StorageDriver", "LayerArchive", "LinuxSystem", "CLinux", "CSQLite", grdb, logging, system]),
         .target(name: "Lamina", dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LayerStore"]),
         .executableTarget(name: "LaminaCommand", dependencies: ["Lamina", argumentParser, logging, system]),
 

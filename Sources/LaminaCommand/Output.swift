@@ -83,14 +83,16 @@ struct Table {
 
     func print() {
         let all = [header] + rows
-        let widths = header.indices.map { column in all.map { $0[column].count }.max() ?? 0 }
-        for row in all {
+        let lengths = all.map { row in row.map(\.count) }
+        let widths = header.indices.map { column in lengths.map { $0[column] }.max() ?? 0 }
+        for (row, lengths) in zip(all, lengths) {
             let cells = row.enumerated().map { column, cell in
-                let space = String(repeating: " ", count: widths[column] - cell.count)
+                let space = String(repeating: " ", count: widths[column] - lengths[column])
                 return rightAligned.contains(column) ? space + cell : cell + space
             }
-            let line = cells.joined(separator: "  ")
-            Swift.print(line.replacing(#/ +$/#, with: ""))
+            var line = cells.joined(separator: "  ")
+            while line.utf8.last == UInt8(ascii: " ") { line.removeLast() }
+            Swift.print(line)
         }
     }
 }

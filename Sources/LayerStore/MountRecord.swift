@@ -24,22 +24,25 @@ struct MountRecord: Sendable {
     }
 
     static func insert(_ layer: Layer, target: String?, readOnly: Bool, in db: Database) throws -> MountRecord {
-        try db.execute(
-            sql: "INSERT INTO mount (layer, object, target, readOnly) VALUES (?, ?, ?, ?)",
-            arguments: [Int64(layer.number.rawValue), Int64(layer.object.rawValue), target, readOnly])
+        try db.cachedStatement(sql: "INSERT INTO mount (layer, object, target, readOnly) VALUES (?, ?, ?, ?)")
+            .execute(arguments: [Int64(layer.number.rawValue), Int64(layer.object.rawValue), target, readOnly])
         return MountRecord(
             id: db.lastInsertedRowID, layer: layer.number, object: layer.object, target: target, isReadOnly: readOnly)
     }
 
-    func delete(_ db: Database) throws { try db.execute(sql: "DELETE FROM mount WHERE id = ?", arguments: [id]) }
+    func delete(_ db: Database) throws {
+        try db.cachedStatement(sql: "DELETE FROM mount WHERE id = ?").execute(arguments: [id])
+    }
 
     private static func fetch(
         _ db: Database, _ condition: String, _ arguments: StatementArguments
     ) throws -> [MountRecord] {
-        try Row.fetchAll(db, sql: "SELECT * FROM mount \(condition) ORDER BY id", arguments: arguments).map { row in
+        let statement = try db.cachedStatement(
+            sql: "SELECT id, layer, object, target, readOnly FROM mount \(condition) ORDER BY id")
+        return try Row.fetchAll(statement, arguments: arguments).map { row in
             MountRecord(
-                id: row["id"], layer: LayerNumber(UInt64(row["layer"] as Int64)),
-                object: LayerNumber(UInt64(row["object"] as Int64)), target: row["target"], isReadOnly: row["readOnly"])
+                id: row[0], layer: LayerNumber(UInt64(row[1] as Int64)), object: LayerNumber(UInt64(row[2] as Int64)),
+                target: row[3], isReadOnly: row[4])
         }
     }
 }

@@ -33,10 +33,9 @@ extension LayerStore {
 
     private func lease(_ operation: String, _ name: LayerName) throws(StorageError) -> (next: Int64, below: Int64) {
         try records.read(operation, name.text) { db in
-            guard let row = try Row.fetchOne(db, sql: "SELECT nextNumber, leasedBelow FROM root") else {
-                throw Root.missing(root.path)
-            }
-            return (row["nextNumber"], row["leasedBelow"])
+            let statement = try db.cachedStatement(sql: "SELECT nextNumber, leasedBelow FROM root")
+            guard let row = try Row.fetchOne(statement) else { throw Root.missing(root.path) }
+            return (row[0], row[1])
         }
     }
 }

@@ -1,11 +1,20 @@
+import CSQLite
 import GRDB
 import LinuxSystem
 import StorageDriver
 
 /// `lamina.db`: what is recorded of a root and its layers. SQLite in WAL mode, every transaction on the disk before
 /// it returns; several processes share it under SQLite's own locks.
+///
+/// A transaction is one flush, of the write-ahead log. By itself SQLite writes the log back and removes it whenever the
+/// last connection closes, which costs a command that makes one change four flushes more: here the log stays, and is
+/// written back when it has grown.
 struct Records: Sendable {
     let database: DatabaseQueue
+
+    /// Pages (4 KiB) of the log at which it is written back. A creation adds four; who opens the records first reads it
+    /// through.
+    private static let logPages = 128
 
     /// Opens the file, or makes it; brings its schema up to date.
     init(file: String) throws(StorageError) {
@@ -13,8 +22,13 @@ struct Records: Sendable {
             var configuration = Configuration()
             configuration.busyMode = .timeout(60)
             configuration.prepareDatabase { db in
+                lam_sqlite_keep_log_on_close(db.sqliteConnection)
                 // GRDB's own setting of the mode writes and flushes at every open.
-                try db.execute(sql: "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL")
+                try db.execute(
+                    sql: """
+                        PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                        PRAGMA wal_autocheckpoint = \(Self.logPages)
+                        """)
             }
             let database = try DatabaseQueue(path: file, configuration: configuration)
             try Schema.migrator.migrate(database)

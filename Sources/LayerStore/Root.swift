@@ -192,7 +192,7 @@ public enum Root {
         rmdir(layout.mountPoints)
         for mark in directoryNames(layout.inFlight) ?? [] { unlink("\(layout.inFlight)/\(mark)") }
         rmdir(layout.inFlight)
-        for suffix in ["", "-wal", "-shm"] { unlink(layout.database + suffix) }
+        for file in [layout.database] + layout.databaseLog { unlink(file) }
         unlink(layout.driverName)
         unlink(layout.locks)
     }

@@ -8,6 +8,8 @@ struct RootLayout: Sendable {
     let path: String
 
     var database: String { path + "/lamina.db" }
+    /// SQLite's own files beside the database: its log, which holds the latest transactions, and an index of that.
+    var databaseLog: [String] { [database + "-wal", database + "-shm"] }
     /// The driver's name as text, for the probe: reading the database would make files beside it. A second line
     /// names the driver that layers are being copied to or were copied from (`Migration`).
     var driverName: String { path + "/driver" }
@@ -39,7 +41,8 @@ struct RootLayout: Sendable {
 
     /// Something in the directory that is no part of a root; nil where there is nothing.
     func stranger(drivers: [any StorageDriver.Type]) -> String? {
-        let own = [database, driverName, locks, inFlight, mountPoints].map { String($0.dropFirst(path.count + 1)) }
+        let own = ([database, driverName, locks, inFlight, mountPoints] + databaseLog)
+            .map { String($0.dropFirst(path.count + 1)) }
         return (directoryNames(path) ?? []).sorted().first { name in
             !own.contains(name) && name != "lost+found" && !drivers.contains { name.hasPrefix($0.name) }
         }
