@@ -131,8 +131,6 @@ struct SpaceWork: Work {
     let measurement = "space.byte"
     let isOnce = true
     let bench: Bench
-    /// Space comes back a moment after a removal; no longer than that is waited for.
-    private static let patience: UInt64 = 10_000_000_000
 
     func round(_ number: Int, _ contender: Contender, _ recorder: inout Recorder) throws {
         let (store, bytes) = (contender.store, bench.plan.spaceBytes)
@@ -165,11 +163,12 @@ struct SpaceWork: Work {
         guard full > before else { return }
         let start = Clock.nanoseconds
         try contender.remove("large")
-        var now = try used()
-        // What is left of the layer but a twentieth.
-        while now > before + (full - before) / 20, Clock.nanoseconds - start < Self.patience {
+        var (now, pause) = (try used(), UInt32(1000))
+        // Until all of the layer but a twentieth is there again.
+        while now > before + (full - before) / 20, Clock.nanoseconds - start < bench.plan.spacePatience * 1_000_000_000 {
             try bench.checkpoint()
-            usleep(2000)
+            usleep(pause)
+            pause = min(pause * 2, 250_000)
             now = try used()
         }
         recorder.note("space.return", Clock.nanoseconds - start)

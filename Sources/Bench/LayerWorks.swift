@@ -55,8 +55,6 @@ struct ChainWork: Work {
         var buffer = [UInt8](repeating: 0, count: 64 << 10)
         for depth in bench.plan.chain {
             let (child, view) = ("child-\(number)", "view-\(number)")
-            try recorder.time("chain.create", at: depth) { try contender.create(child, parent: "chain-\(depth)") }
-            try contender.remove(child)
             // A view has the same files for every driver; a child's would be copies on some.
             try contender.view(view, of: "chain-\(depth)")
             let target = try recorder.time("chain.mount", at: depth) { try contender.mount(view) }
@@ -65,9 +63,13 @@ struct ChainWork: Work {
                 try file.readAll(&buffer)
                 return file
             }
-            // The next round reads it from the disk again.
-            file.forget()
-            file.closeQuietly()
+            do {
+                defer { file.closeQuietly() }
+                try recorder.time("chain.create", at: depth) { try contender.create(child, parent: "chain-\(depth)") }
+                try contender.remove(child)
+                // The next round reads it from the disk again: last, for a copy reads it too.
+                file.forget()
+            }
             try contender.unmount(view)
             try contender.remove(view)
             contender.forgetFiles()

@@ -35,6 +35,9 @@ public struct Plan: Sendable, Equatable {
     public var siblings = 20
     /// Of the file in which one byte is changed, and of that whose space comes back.
     public var spaceBytes: UInt64 = 32 << 20
+    /// Seconds that a removed layer's space is waited for: btrfs gives it back when it next cleans up, which it does
+    /// every 30 seconds.
+    public var spacePatience: UInt64 = 45
 
     public static let quick = Plan(profile: "quick")
 

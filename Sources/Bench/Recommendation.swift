@@ -82,9 +82,8 @@ public struct Recommendation: Codable, Sendable, Equatable {
         }
         text += ". It is the best in \(chosen.bestIn) of \(chosen.of) figures."
         if isTie {
-            text +=
-                " It is as good as equal to the first, and preferred: "
-                + DriverRegistry.preference(chosen.driver) + "."
+            text += " It is as good as equal to the first, and before it in the order of preference"
+            text += " (lamina probe --explain)."
         }
         return text
     }

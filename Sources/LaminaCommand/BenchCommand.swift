@@ -59,8 +59,8 @@ struct BenchMeasure: ParsableCommand {
             }
             progress.finish()
             try directory?.write(report)
-            if global.json { print(report.json) } else { BenchTable(report).print() }
             if let out { note("report: \(out)/report.html") }
+            if global.json { print(report.json) } else { BenchTable(report).print() }
         } catch {
             directory?.abandon()
             throw error

@@ -19,6 +19,7 @@ struct BenchTests {
         (plan.importFiles, plan.changesFiles, plan.firstWriteBytes) = (20, [500], [1 << 20])
         (plan.sequentialBytes, plan.randomCount, plan.fsyncs) = (1 << 20, 4, 2)
         (plan.metadataFiles, plan.threads, plan.siblings, plan.spaceBytes) = (10, [1, 4], 2, 4 << 20)
+        plan.spacePatience = 1
         return plan
     }
 
