@@ -167,7 +167,7 @@ public struct BenchRun {
         }
         fidelities = FidelityGate.compare(fidelities)
         let scored = zip(contenders, fidelities).filter { $0.1.losses.isEmpty }.map(\.0)
-        var rounds = Rounds(bench: bench, works: try works(directory), progress: progress)
+        var rounds = Rounds(bench: bench, works: try works(directory), logger: logger, progress: progress)
         try rounds.run(scored)
         let entries = zip(contenders, fidelities).map { $0.entry($1) }
         var sizes = options.plan.sizes

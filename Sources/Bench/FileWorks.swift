@@ -165,7 +165,8 @@ struct SpaceWork: Work {
         try contender.remove("large")
         var (now, pause) = (try used(), UInt32(1000))
         // Until all of the layer but a twentieth is there again.
-        while now > before + (full - before) / 20, Clock.nanoseconds - start < bench.plan.spacePatience * 1_000_000_000 {
+        while now > before + (full - before) / 20, Clock.nanoseconds - start < bench.plan.spacePatience * 1_000_000_000
+        {
             try bench.checkpoint()
             usleep(pause)
             pause = min(pause * 2, 250_000)

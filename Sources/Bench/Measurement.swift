@@ -23,8 +23,8 @@ public struct Measurement: Codable, Sendable, Equatable {
     public let better: Better
     /// What it is measured against, where there are several points: "layers in the chain". Nil for a single figure.
     public let axis: String?
-    /// Whether the values of the axis are bytes.
-    public var axisIsBytes: Bool { axis?.hasSuffix("bytes") ?? false }
+    /// Of the points of the axis; nil where they are numbers of what the axis says.
+    public let axisUnit: Unit?
 
     /// All that Lamina measures, in the order in which it is shown.
     public static let all: [Measurement] = [
@@ -40,7 +40,8 @@ public struct Measurement: Codable, Sendable, Equatable {
         Measurement("chain.read", .chain, "first read of the lowest layer's file", axis: "layers in the chain"),
         Measurement("import", .archive, "import of a root tar"),
         Measurement("changes", .archive, "changes, 3 files of many", axis: "files in the parent"),
-        Measurement("write.first", .write, "first write to an inherited file", axis: "size of the file in bytes"),
+        Measurement(
+            "write.first", .write, "first write to an inherited file", axis: "size of the file", axisUnit: .bytes),
         Measurement("write.sequential", .write, "sequential write", .bytesPerSecond, .higher),
         Measurement("read.sequential", .write, "sequential read", .bytesPerSecond, .higher),
         Measurement("write.random", .write, "random writes of 4 KiB", .perSecond, .higher),
@@ -61,7 +62,7 @@ public struct Measurement: Codable, Sendable, Equatable {
 
     public init(
         _ id: String, _ group: Group, _ title: String, _ unit: Unit = .nanoseconds, _ better: Better = .lower,
-        axis: String? = nil
+        axis: String? = nil, axisUnit: Unit? = nil
     ) {
         self.id = id
         self.group = group
@@ -69,6 +70,7 @@ public struct Measurement: Codable, Sendable, Equatable {
         self.unit = unit
         self.better = better
         self.axis = axis
+        self.axisUnit = axisUnit
     }
 }
 

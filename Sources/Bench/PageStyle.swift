@@ -41,7 +41,7 @@ extension ReportPage {
         th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--rule); white-space: nowrap;
           font-variant-numeric: tabular-nums } th { font-weight: 600; vertical-align: bottom }
         th:first-child, td:first-child { text-align: left; padding-left: 0 } td.text { text-align: left; white-space: normal }
-        td.best { font-weight: 700 } td small { display: block } .good { color: var(--good) } .bad { color: var(--bad) }
+        td.best { font-weight: 700 } td small { display: block; font-weight: 400 } .good { color: var(--good) } .bad { color: var(--bad) }
         details { margin: 1rem 0; border-top: 1px solid var(--rule); padding-top: .7rem } summary { cursor: pointer;
           font-weight: 600 }
         @media (max-width: 30rem) { body { padding: 1.2rem 1rem 3rem } h1 { font-size: 1.45rem } .advice { padding: .9rem 1rem }

@@ -31,7 +31,7 @@ struct Plot {
 
     private func tip(_ entry: Report.Entry, _ result: Report.Result) -> String {
         func text(_ value: UInt64) -> String { Quantity.text(value, measurement.unit) }
-        let point = result.at.map { ", \(Quantity.point($0, of: measurement)) \(measurement.axis ?? "")" } ?? ""
+        let point = result.at.map { ", " + Quantity.place($0, on: measurement) } ?? ""
         return "<title>"
             + escaped(
                 "\(entry.name)\(point): \(text(result.median)), from \(text(result.p10)) to \(text(result.p90)) "

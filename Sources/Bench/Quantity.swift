@@ -13,9 +13,14 @@ public enum Quantity {
         }
     }
 
-    /// A point of an axis.
+    /// A point of an axis: "1.00 MiB", "10,000".
     public static func point(_ value: UInt64, of measurement: Measurement) -> String {
-        measurement.axisIsBytes ? "\(ByteCount(value))" : grouped(value)
+        measurement.axisUnit.map { text(value, $0) } ?? grouped(value)
+    }
+
+    /// A point with what it is: "1.00 MiB", "10,000 files in the parent".
+    static func place(_ value: UInt64, on measurement: Measurement) -> String {
+        point(value, of: measurement) + (measurement.axisUnit == nil ? " \(measurement.axis ?? "")" : "")
     }
 
     /// "1.5" or "23": times something.

@@ -146,9 +146,8 @@ private struct Figure {
     }
 
     var title: String {
-        guard let at, let axis = measurement.axis else { return measurement.title }
-        let point = Quantity.point(at, of: measurement)
-        return measurement.axisIsBytes ? "\(measurement.title) of \(point)" : "\(measurement.title) (\(point) \(axis))"
+        guard let at else { return measurement.title }
+        return "\(measurement.title), \(Quantity.place(at, on: measurement))"
     }
 
     func text(_ driver: String) -> String { medians[driver].map { Quantity.text($0, measurement.unit) } ?? "failed" }

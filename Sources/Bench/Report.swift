@@ -8,7 +8,7 @@
 ///        "seed": 1, "sizes": {"treeFiles": 1000, ...},
 ///        "host": {"kernel": "6.1.0-41-amd64", "processor": "...", "processors": 2, "memoryBytes": 4294967296,
 ///                 "path": "/mnt", "filesystem": "ext4", ...},
-///        "measurements": [{"id", "group", "title", "unit", "better", "axis"?}],
+///        "measurements": [{"id", "group", "title", "unit", "better", "axis"?, "axisUnit"?}],
 ///        "entries": [
 ///          {"kind": "driver" | "peer", "name": "btrfs", "ground": "btrfs in a file of 4.00 GiB", "version"?: "...",
 ///           "fidelity": {"losses": [], "diffIDs": ["sha256:..."]},

@@ -124,8 +124,7 @@ private struct Section {
         let results = entries.map { $0.entry.result(measurement.id, at: point) }
         let medians = results.compactMap { $0?.median }
         let best = measurement.better == .lower ? medians.min() : medians.max()
-        let axis = escaped(measurement.axis ?? "")
-        let at = point.map { " <small>\(escaped(Quantity.point($0, of: measurement))) \(axis)</small>" }
+        let at = point.map { " <small>\(escaped(Quantity.place($0, on: measurement)))</small>" }
         let cells = results.map { result -> String in
             guard let result else { return "<td>–</td>" }
             func text(_ value: UInt64) -> String { escaped(Quantity.text(value, measurement.unit)) }

@@ -1,3 +1,4 @@
+import Logging
 import StorageDriver
 
 /// Lets drivers do works in turn: each round of a work is done by all of them before the next one begins, each time by
@@ -5,20 +6,25 @@ import StorageDriver
 struct Rounds {
     let bench: Bench
     let works: [any Work]
+    let logger: Logger
     let progress: (BenchRun.Progress) -> Void
     private let began = Clock.nanoseconds
     /// Time of the rounds' loops, and of what works did in them.
     private var loopNanoseconds: UInt64 = 0
     private var workNanoseconds: UInt64 = 0
 
-    init(bench: Bench, works: [any Work], progress: @escaping (BenchRun.Progress) -> Void) {
+    init(
+        bench: Bench, works: [any Work], logger: Logger, progress: @escaping (BenchRun.Progress) -> Void
+    ) {
         self.bench = bench
         self.works = works
+        self.logger = logger
         self.progress = progress
     }
 
     mutating func run(_ contenders: [Contender]) throws(StorageError) {
         for (index, work) in works.enumerated() {
+            let start = Clock.nanoseconds
             var ready: [Contender] = []
             for contender in contenders {
                 show("\(work.title): making ready, \(contender.driver)", Double(index))
@@ -35,6 +41,7 @@ struct Rounds {
                 // What is left is removed with the root; the next work may meet it.
                 _ = try contender.run(work) { _ in try contender.clear() }
             }
+            logger.info("\(work.title): \(Quantity.text(Clock.nanoseconds - start, .nanoseconds)) in all")
         }
     }
 
