@@ -42,7 +42,7 @@ struct Plot {
 
     private var bars: String {
         let rows = present.compactMap { item in item.entry.result(measurement.id).map { (item, $0) } }
-        let label = min(150, Double(rows.map { $0.0.entry.name.count }.max() ?? 0) * 6.7 + 10)
+        let label = min(170, Double(rows.map { $0.0.entry.name.count }.max() ?? 0) * 7.1 + 12)
         let room = Self.width - label - 86
         let most = max(Double(rows.map { $0.1.p90 }.max() ?? 1), 1)
         let values = rows.map(\.1.median)
