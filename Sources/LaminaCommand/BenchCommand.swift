@@ -109,7 +109,8 @@ struct BenchCompare: ParsableCommand {
             let unit = measurement?.unit ?? .nanoseconds
             let point = measurement.flatMap { known in row.at.map { " " + Quantity.point($0, of: known) } } ?? ""
             table.add([
-                row.name, (measurement?.title ?? row.measurement) + point, Quantity.text(row.before, unit),
+                printable(row.name), printable(measurement?.title ?? row.measurement) + point,
+                Quantity.text(row.before, unit),
                 Quantity.text(row.after, unit), Quantity.change(perMille: row.changePerMille), row.verdict.rawValue,
             ])
         }
