@@ -1,5 +1,5 @@
 # The two commands of this project: `make run` shows the main job, `make test` proves it. Both set up what they need.
-.PHONY: all build release deps lint test run clean
+.PHONY: all build release deps lint test run report clean
 
 all: build
 
@@ -28,6 +28,10 @@ test: deps
 # DRIVER=devicemapper shows it on a thin pool, in a guest where this kernel has no device-mapper.
 run: release
 	Tools/demo $(DRIVER)
+
+# The drivers of this machine and of the guest, compared: .build/report/report.html. PROFILE=full takes longer.
+report: release
+	Tools/report $(PROFILE)
 
 clean:
 	swift package clean

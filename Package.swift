@@ -4,6 +4,7 @@ import PackageDescription
 
 let argumentParser: Target.Dependency = .product(name: "ArgumentParser", package: "swift-argument-parser")
 let grdb: Target.Dependency = .product(name: "GRDB", package: "GRDB.swift")
+let histogram: Target.Dependency = .product(name: "Histogram", package: "hdrhistogram-swift")
 let logging: Target.Dependency = .product(name: "Logging", package: "swift-log")
 let system: Target.Dependency = .product(name: "SystemPackage", package: "swift-system")
 
@@ -15,6 +16,7 @@ let package = Package(
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+        .package(url: "https://github.com/HdrHistogram/hdrhistogram-swift", from: "0.2.0"),
         .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
         .package(url: "https://github.com/apple/swift-log", from: "1.16.2"),
         .package(url: "https://github.com/apple/swift-system", from: "1.8.1"),
@@ -63,15 +65,19 @@ let package = Package(
             name: "LayerStore",
             dependencies: ["StorageDriver", "LayerArchive", "LinuxSystem", "CLinux", "CSQLite", grdb, logging, system]),
         .target(name: "Lamina", dependencies: ["StorageDriver", "HostProbe", "LayerArchive", "LayerStore"]),
-        .executableTarget(name: "LaminaCommand", dependencies: ["Lamina", argumentParser, logging, system]),
+        .target(name: "Bench", dependencies: ["Lamina", "LinuxSystem", histogram, logging, system]),
+        .executableTarget(
+            name: "LaminaCommand", dependencies: ["Bench", "Lamina", argumentParser, logging, system]),
 
         // Unit tests run anywhere; mechanism tests need root and a kernel that has the mechanism: this one or the
         // guest's. What they share owns the loop devices and mounts it makes.
         .target(name: "Fixtures", dependencies: ["Lamina", "LinuxSystem", system], path: "Tests/Fixtures"),
-        .testTarget(name: "UnitTests", dependencies: ["Fixtures", "Lamina", "Subvolume", "ThinPool", system]),
+        .testTarget(name: "UnitTests", dependencies: ["Bench", "Fixtures", "Lamina", "Subvolume", "ThinPool", system]),
         .testTarget(
             name: "MechanismTests",
-            dependencies: ["CLinux", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, system]),
+            dependencies: [
+                "Bench", "CLinux", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, logging, system,
+            ]),
     ],
     swiftLanguageModes: [.v6]
 )

@@ -69,7 +69,7 @@ struct GlobalOptions: ParsableArguments {
             } else if ["--root=", "--driver=", "--log-level="].contains(where: { first.hasPrefix($0) }) {
                 moved.append(first)
                 rest = rest.dropFirst()
-            } else if first == "layer", rest.count > 1 {
+            } else if ["layer", "bench"].contains(first), rest.count > 1 {
                 // A group: its own subcommand may come after more of them.
                 return [first] + moveToEnd(moved + rest.dropFirst())
             } else {
@@ -114,6 +114,9 @@ struct GlobalOptions: ParsableArguments {
         let rest = absolute.dropFirst(there.count).split(separator: "/").map(String.init)
         return (resolvedPath(there) ?? there, rest)
     }
+
+    /// Whether a root is named, rather than the customary one meant.
+    var namesRoot: Bool { root != nil || environment("LAMINA_ROOT") != nil }
 
     var driverName: String? { driver ?? environment("LAMINA_DRIVER") }
 

@@ -13,7 +13,8 @@ struct LaminaCommand: ParsableCommand {
             Shell completion: lamina --generate-completion-script bash|zsh|fish
             """,
         subcommands: [
-            Init.self, Deinit.self, Migrate.self, ImportRoot.self, Probe.self, Info.self, LayerGroup.self, Version.self,
+            Init.self, Deinit.self, Migrate.self, ImportRoot.self, Probe.self, Info.self, LayerGroup.self,
+            BenchGroup.self, Version.self,
         ])
 
     @OptionGroup var global: GlobalOptions

@@ -49,6 +49,23 @@ import Testing
         (["init", "--log-level", "loud"], 2, "there is no log level loud"),
         (["init", "--nonsense"], 2, "--nonsense"), (["init", "extra"], 2, "extra"), (["explode"], 2, "explode"),
         (["probe", ""], 2, "the path is empty"),
+        // The bench.
+        (["bench", "--drivers", "nope"], 1, "there is no such driver (named by --drivers)"),
+        (["bench", "--drivers", "vfs,nope"], 1, "there is no such driver"),
+        (["bench", "--drivers", "vfs,,vfs"], 2, "--drivers has an empty name in it"),
+        (["bench", "--drivers", "zfs"], 1, "it cannot work at"),
+        (["bench", "--seed", "lots"], 2, "seed"), (["bench", "--seed", "-1"], 2, "seed"),
+        (["bench", "--profile", "slow"], 2, "profile"), (["bench", "--fs", "xfs"], 2, "--fs needs --loop"),
+        (["bench", "--loop", "4G", "--fs", "ntfs"], 2, "--fs is ext4 or xfs, not ntfs"),
+        (["bench", "--loop", "128M"], 1, "the profile quick needs"),
+        (["bench", "--real", "/nowhere.tar"], 1, "No such file"),
+        (["bench", "--real", "/dev/null"], 1, "no regular file"),
+        (["bench", "--out", "/proc/nowhere"], 1, "write report /proc/nowhere"),
+        (["bench", "compare", "/nowhere", "/nowhere"], 1, "No such file"),
+        (["bench", "compare", "/nowhere"], 2, "after"),
+        (["bench", "compare", "/etc/passwd", "/etc/passwd"], 1, "it is no report of lamina bench"),
+        (["bench", "report", "/etc/passwd", "--out", "/nowhere"], 1, "it is no report of lamina bench"),
+        (["bench", "report", "/etc/passwd"], 2, "--out"), (["bench", "report", "--out", "/nowhere"], 2, "files"),
     ]
 
     @Test(arguments: lines) func isRefused(_ arguments: [String], _ status: Int32, _ words: String) throws {
