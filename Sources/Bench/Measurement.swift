@@ -55,7 +55,7 @@ public struct Measurement: Codable, Sendable, Equatable {
         Measurement("space.byte", .space, "space of 1 byte changed in a large file", .bytes),
         Measurement("space.sibling", .space, "space of a sibling that changes nothing of 1 MiB", .bytes),
         Measurement("space.returned", .space, "space returned by removal", .percent, .higher),
-        Measurement("space.return", .space, "time until it is returned"),
+        Measurement("space.return", .space, "time until removed space is back"),
     ]
 
     public static func known(_ id: String) -> Measurement? { all.first { $0.id == id } }
