@@ -27,7 +27,7 @@ extension ReportPage {
         .legend svg { width: 26px; height: 14px; vertical-align: -2px; margin-right: .3rem }
         .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, 20rem), 1fr)); gap: 1.4rem 2rem }
         figure { margin: 0; min-width: 0 } figcaption { font-weight: 600; font-size: .95rem; margin-bottom: .35rem }
-        figcaption small { font-weight: 400; margin-left: .35rem }
+        figcaption small { font-weight: 400; margin-left: .35rem; white-space: nowrap }
         svg { display: block; width: 100%; height: auto; max-width: 27rem; overflow: visible } .legend svg { display: inline }
         svg text { font-size: 12px; fill: var(--ink); font-variant-numeric: tabular-nums } svg .best { font-weight: 700 }
         svg .tick { fill: var(--soft); font-size: 11px } svg .grid { stroke: var(--rule); fill: none }
