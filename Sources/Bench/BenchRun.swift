@@ -158,6 +158,14 @@ public struct BenchRun {
         _ contenders: [Contender], _ directory: String, _ progress: @escaping (Progress) -> Void
     ) throws(StorageError) -> Report {
         let (began, started) = (Instant.now, Clock.nanoseconds)
+        // A tar that is none is told before all else is measured.
+        if let tar = options.tar, let first = contenders.first {
+            progress(Progress(step: "trying \(tar)", part: 0, secondsLeft: nil))
+            try attempt("import", tar) {
+                var unused = Recorder()
+                try ImportWork(bench: bench, tar: tar).round(0, first, &unused)
+            }
+        }
         var fidelities: [Report.Fidelity] = []
         let gate = FidelityGate(directory: directory)
         for contender in contenders {

@@ -76,6 +76,20 @@ struct BenchTests {
         }
     }
 
+    @Test func aTarThatIsNoneEndsItAtOnce() throws {
+        try withTemporaryDirectory { directory in
+            let (place, tar) = (directory + "/place", directory + "/none.tar")
+            try makeDirectory(place)
+            try writeText("this is no tar", to: tar)
+            var options = Self.options(place)
+            options.tar = tar
+            let bench = try BenchRun(options, logger: Self.logger)
+            let error = #expect(throws: StorageError.self) { _ = try bench.run() }
+            #expect(error?.kind == .dataLoss && error?.object == tar)
+            Self.requireNothing(in: place)
+        }
+    }
+
     @Test func aSignalEndsItInGoodOrder() throws {
         try withTemporaryDirectory { place in
             let (out, tool) = (place + "/out", LaminaTool(root: place + "/root"))
