@@ -1,7 +1,6 @@
 // The bare kernel calls behind the life of a layer, timed: what no engine can be faster than. Makes what it needs (a thin
 // pool or a btrfs filesystem, in files through loop devices) and takes it down again.
-// Usage: floor devicemapper|btrfs DIRECTORY ROUNDS [DATA METADATA]    Prints JSON in the form of `lamina bench`.
-// DATA and METADATA: devices for the pool, which are overwritten; else it is in files.
+// Usage: floor devicemapper|btrfs DIRECTORY ROUNDS    Prints JSON in the form of `lamina bench`.
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -29,7 +28,7 @@ enum { MOST_ROUNDS = 1000, THREADS = 8, PAGE = 4096 };
 #define FILE_BYTES (2ULL << 30)
 
 static const char *directory;
-static char target[512], files[2][512], loops[2][64], pool[32];
+static char target[512], files[2][512], loops[2][32], pool[32];
 static int control = -1, records = -1, filesystem = -1;
 static void (*undo[16])(void);
 static int undos;
@@ -273,22 +272,10 @@ static void *create_one(void *number) {
     return NULL;
 }
 
-// A device that is given instead of a file; a pool's metadata is made anew where the first block is zero.
-static int take_device(int which, const char *path) {
-    static const char zeros[PAGE];
-    snprintf(loops[which], sizeof loops[which], "%s", path);
-    int device = open(path, O_RDWR | O_EXCL | O_CLOEXEC);
-    if (device < 0) fail("%s", path);
-    if (which == 1 && (pwrite(device, zeros, sizeof zeros, 0) != sizeof zeros || fsync(device) != 0)) fail("%s", path);
-    return device;
-}
-
-static void devicemapper(int rounds, char **devices) {
+static void devicemapper(int rounds) {
     control = open("/dev/mapper/control", O_RDWR | O_CLOEXEC);
     if (control < 0) fail("/dev/mapper/control");
-    int data = devices ? take_device(0, devices[0]) : make_loop(0, "data", FILE_BYTES);
-    int metadata = devices ? take_device(1, devices[1]) : make_loop(1, "metadata", 32 << 20);
-    if (devices) close(data), close(metadata);
+    int data = make_loop(0, "data", FILE_BYTES), metadata = make_loop(1, "metadata", 32 << 20);
     snprintf(pool, sizeof pool, "floor-%d-pool", getpid());
     snprintf(layer, sizeof layer, "floor-%d-layer", getpid());
     undo[undos++] = take_down_pool;
@@ -296,7 +283,7 @@ static void devicemapper(int rounds, char **devices) {
     snprintf(parameters, sizeof parameters, "%s %s 128 0 1 error_if_no_space", loops[1], loops[0]);
     dm(DM_DEV_CREATE, pool, NULL, 0, &pool_device);
     load(pool, "thin-pool", FILE_BYTES / 512, parameters);
-    if (!devices) close(data), close(metadata);
+    close(data), close(metadata);
     if (message("create_thin 0") != 0) fail("create_thin");
     activate(layer, 0, node, sizeof node);
     run("mkfs.ext4 -q -F -E nodiscard,assume_storage_prezeroed=1 %s", node);
@@ -345,7 +332,7 @@ static void devicemapper(int rounds, char **devices) {
         note(&all[6], THREADS * 1000000000ULL / (now() - start), round);
         for (int i = 0; i < THREADS; i++) if (message("delete %d", 10000 + i) != 0) fail("delete");
     }
-    report("bare kernel calls, dm-thin", devices ? "a thin pool of 2 GiB on disks" : "a thin pool in files of 2 GiB", all, sizeof all / sizeof *all);
+    report("bare kernel calls, dm-thin", "a thin pool in files of 2 GiB", all, sizeof all / sizeof *all);
 }
 
 // MARK: btrfs
@@ -426,11 +413,10 @@ static void btrfs(int rounds) {
 }
 
 int main(int count, char **words) {
-    int rounds = count >= 4 ? atoi(words[3]) : 0;
+    int rounds = count == 4 ? atoi(words[3]) : 0;
     bool is_btrfs = count == 4 && strcmp(words[1], "btrfs") == 0;
-    bool is_mapper = (count == 4 || count == 6) && strcmp(words[1], "devicemapper") == 0;
-    if (rounds < 1 || rounds > MOST_ROUNDS || (!is_btrfs && !is_mapper)) {
-        fprintf(stderr, "usage: floor devicemapper|btrfs DIRECTORY ROUNDS (1 to %d) [DATA METADATA]\n", MOST_ROUNDS);
+    if (rounds < 1 || rounds > MOST_ROUNDS || (!is_btrfs && strcmp(words[1], "devicemapper") != 0)) {
+        fprintf(stderr, "usage: floor devicemapper|btrfs DIRECTORY ROUNDS (1 to %d)\n", MOST_ROUNDS);
         return 2;
     }
     struct sigaction action = {.sa_handler = stop};
@@ -440,7 +426,7 @@ int main(int count, char **words) {
     snprintf(target, sizeof target, "%s/floor.mount", directory);
     if (mkdir(target, 0700) != 0) fail("%s", target);
     undo[undos++] = remove_directory;
-    if (is_btrfs) btrfs(rounds); else devicemapper(rounds, count == 6 ? words + 4 : NULL);
+    if (is_btrfs) btrfs(rounds); else devicemapper(rounds);
     take_down();
     if (stopped) return 1;
     return 0;

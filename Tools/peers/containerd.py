@@ -56,11 +56,11 @@ def fields(data):
 class Containerd:
     """One daemon with one snapshotter."""
 
-    def __init__(self, place, snapshotter, devices=None):
+    def __init__(self, place, snapshotter):
         self.name = f"containerd {snapshotter}"
         self.snapshotter = snapshotter
         is_pool = snapshotter == "devmapper"
-        self.ground = Ground(place, f"containerd-{snapshotter}", SNAPSHOTTERS[snapshotter], is_pool, devices)
+        self.ground = Ground(place, f"containerd-{snapshotter}", SNAPSHOTTERS[snapshotter], pool=is_pool)
         self.daemon = None
         directory = self.ground.directory
         self.socket = f"{directory}/run/containerd.sock"

@@ -82,18 +82,17 @@ class Daemon:
 
 
 class Ground:
-    """A directory on a filesystem that is in a file of its own; with `pool`, a thin pool in files beside it, or on the
-    `devices` (data, metadata), which are overwritten."""
+    """A directory on a filesystem that is in a file of its own; with `pool`, a thin pool in files beside it."""
 
-    def __init__(self, place, name, kind, pool=False, devices=None):
+    def __init__(self, place, name, kind, pool=False):
         self.directory = f"{place}/{name}"
         self.pool = None
         self.loops = []
         os.mkdir(self.directory)
         try:
             if pool:
-                self.words = f"a thin pool {'on disks' if devices else 'in files of 2 GiB'}"
-                self.make_pool(f"peers-{os.getpid()}-{name}", devices or self.make_loops(place, name))
+                self.words = "a thin pool in files of 2 GiB"
+                self.make_pool(f"peers-{os.getpid()}-{name}", place, name)
             else:
                 self.words = f"{kind} in a file of 2 GiB"
                 self.make_filesystem(kind, f"{place}/{name}.img")
@@ -107,17 +106,11 @@ class Ground:
         command(f"mkfs.{kind}", "-q", *(["-E", "lazy_itable_init=0,lazy_journal_init=0"] if kind == "ext4" else []), image)
         command("mount", "-o", "loop,discard", image, self.directory)
 
-    def make_loops(self, place, name):
+    def make_pool(self, pool, place, name):
         for part, size in (("data", FILE_BYTES), ("metadata", 32 << 20)):
             make_file(f"{place}/{name}.{part}", size)
             self.loops.append(command("losetup", "-f", "--show", f"{place}/{name}.{part}").decode().strip())
-        return self.loops
-
-    def make_pool(self, pool, devices):
-        data, metadata = devices
-        # A pool's metadata is made anew where the first block is zero.
-        with open(metadata, "r+b") as file:
-            file.write(bytes(4096))
+        data, metadata = self.loops
         self.pool = pool
         command("dmsetup", "create", pool, "--table",
                 f"0 {FILE_BYTES // 512} thin-pool {metadata} {data} 128 0 1 error_if_no_space")
