@@ -7,7 +7,7 @@ import StorageDriver
 /// it returns; several processes share it under SQLite's own locks.
 ///
 /// A transaction is one flush, of the write-ahead log. By itself SQLite writes the log back and removes it whenever the
-/// last connection closes, which costs a command that makes one change four flushes more: here the log stays, and is
+/// last connection closes, which costs a command that makes one change three flushes more: here the log stays, and is
 /// written back when it has grown.
 struct Records: Sendable {
     let database: DatabaseQueue
