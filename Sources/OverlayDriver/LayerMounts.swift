@@ -83,8 +83,9 @@ extension OverlayDriver {
             options: OverlayGround.options.filter { $0 != "index=off" } + ["index=on"], isReadOnly: true)
         let hint = "grep -l \(source) /proc/[0-9]*/mountinfo names processes whose mount namespaces have it"
         try attempt(operation, objectName(layer), hint: hint) {
-            // The kernel's log gets a line for each refusal.
-            try patiently(attempts: 10, pause: 100_000) { () throws(SystemError) in
+            // The end of an overlay that was written to takes as long as its filesystem takes to get it to the disk. The
+            // kernel's log gets a line for each refusal.
+            try patiently(attempts: 30, pause: 200_000) { () throws(SystemError) in
                 do throws(SystemError) {
                     _ = try DetachedMount(stack)
                 } catch {
