@@ -79,10 +79,11 @@ struct TreeComparison {
     /// Compares all of both trees by several threads, each with what it has found; put together at the end.
     private mutating func all(_ parent: FileDescriptor?, _ child: FileDescriptor, threads: Int) throws {
         let stock = WalkStock(threads: threads)
-        let root = try WalkStock.Pair(
-            parent: parent?.openEntry(.itself, flags: directoryFlag),
-            child: child.openEntry(.itself, flags: directoryFlag), path: .root)
-        _ = stock.leave(root, always: true)
+        let root = try WalkStock.Pair(.root, child: child.openEntry(.itself, flags: directoryFlag)) {
+            try parent?.openEntry(.itself, flags: directoryFlag)
+        }
+        // The first one is always taken.
+        _ = stock.leave(root)
         let parts = Mutex<[TreeComparison]>([])
         let others = (1..<threads).map { _ in
             try? startThread {
@@ -241,18 +242,12 @@ struct TreeComparison {
             only = nil
         }
         if let only, only.isEmpty { return }
-        let after = try new.openDirectory()
-        let before: FileDescriptor?
-        do {
-            before = try old.flatMap { $0.status.kind == .directory ? try $0.openDirectory() : nil }
-        } catch {
-            after.closeQuietly()
-            throw error
+        let pair = try WalkStock.Pair(path, child: new.openDirectory()) {
+            try old.flatMap { $0.status.kind == .directory ? try $0.openDirectory() : nil }
         }
-        let pair = WalkStock.Pair(parent: before, child: after, path: path)
         if stock?.leave(pair) == true { return }
         defer { pair.close() }
-        try directory(before, after, path, only: only)
+        try directory(pair.parent, pair.child, path, only: only)
     }
 
     private func isSame(_ new: TreeEntry, _ old: TreeEntry, _ path: EntryPath) -> Bool {

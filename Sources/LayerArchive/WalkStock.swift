@@ -1,4 +1,3 @@
-import Glibc
 import LinuxSystem
 import Synchronization
 import SystemPackage
@@ -10,6 +9,18 @@ final class WalkStock: @unchecked Sendable {
         let parent: FileDescriptor?
         let child: FileDescriptor
         let path: EntryPath
+
+        /// Takes the child over, also when opening the parent fails.
+        init(_ path: EntryPath, child: FileDescriptor, parent: () throws -> FileDescriptor?) rethrows {
+            do {
+                self.parent = try parent()
+            } catch {
+                child.closeQuietly()
+                throw error
+            }
+            self.child = child
+            self.path = path
+        }
 
         func close() {
             parent?.closeQuietly()
@@ -26,38 +37,28 @@ final class WalkStock: @unchecked Sendable {
 
     private let state = Mutex(State())
     /// Posted once for each directory that waits, and for each thread when there will be no more.
-    private let available = UnsafeMutablePointer<sem_t>.allocate(capacity: 1)
+    private let available = Semaphore(0)
     private let threads: Int
 
     /// - Parameter threads: of the walk; each must call `next` until it gets nil.
-    init(threads: Int) {
-        self.threads = threads
-        sem_init(available, 0, 0)
-    }
-
-    deinit {
-        sem_destroy(available)
-        available.deallocate()
-    }
+    init(threads: Int) { self.threads = threads }
 
     /// Takes a directory over, with its descriptors.
-    /// - Parameter always: also when enough are waiting.
-    /// - Returns: false when the caller is to compare it.
-    func leave(_ pair: Pair, always: Bool = false) -> Bool {
+    /// - Returns: false when enough wait, and the caller is to compare it.
+    func leave(_ pair: Pair) -> Bool {
         let isTaken = state.withLock { state in
-            guard always || state.waiting.count < 2 * threads, state.failure == nil else { return false }
+            guard state.waiting.count < 2 * threads, state.failure == nil else { return false }
             state.waiting.append(pair)
             state.open += 1
             return true
         }
-        if isTaken { sem_post(available) }
+        if isTaken { available.post() }
         return isTaken
     }
 
     /// Waits for a directory; nil when all have been compared, or a thread has failed. `done` ends it.
     func next() -> Pair? {
-        // Only a signal ends it early.
-        while sem_wait(available) == -1 {}
+        available.wait()
         return state.withLock { $0.failure == nil ? $0.waiting.popLast() : nil }
     }
 
@@ -69,7 +70,7 @@ final class WalkStock: @unchecked Sendable {
             state.open -= 1
             return isFirst || (state.open == 0 && state.failure == nil)
         }
-        if isEnd { for _ in 0..<threads { sem_post(available) } }
+        if isEnd { for _ in 0..<threads { available.post() } }
     }
 
     /// To be called when all threads have ended.
