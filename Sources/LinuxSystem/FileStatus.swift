@@ -14,7 +14,8 @@ public struct DeviceNumber: Sendable, Hashable, CustomStringConvertible {
 
     /// Reads `"253:4"`, the form of /sys and of dm tables.
     public init?(_ text: some StringProtocol) {
-        let parts = text.split(separator: ":")
+        // As bytes, which cost less: the mount table has one in each line.
+        let parts = text.utf8.split(separator: UInt8(ascii: ":")).map { String(decoding: $0, as: UTF8.self) }
         guard parts.count == 2, let major = UInt32(parts[0]), let minor = UInt32(parts[1]) else { return nil }
         self.init(major: major, minor: minor)
     }

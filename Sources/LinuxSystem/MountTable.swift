@@ -52,7 +52,7 @@ public struct MountTable: Sendable {
         // 36 35 98:0 /root /target rw,noatime master:1 - ext4 /dev/sda rw,errors=continue
         let fields = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
         guard let dash = fields.firstIndex(where: { $0.elementsEqual("-".utf8) }), dash >= 6, fields.count >= dash + 4,
-            let id = UInt64(text(fields[0])), let device = device(fields[2])
+            let id = UInt64(text(fields[0])), let device = DeviceNumber(text(fields[2]))
         else { return nil }
         return Entry(
             id: id, device: device, root: unescape(fields[3]), target: unescape(fields[4]),
@@ -61,14 +61,6 @@ public struct MountTable: Sendable {
     }
 
     private static func text(_ field: ArraySlice<UInt8>) -> String { String(decoding: field, as: UTF8.self) }
-
-    private static func device(_ field: ArraySlice<UInt8>) -> DeviceNumber? {
-        let parts = field.split(separator: UInt8(ascii: ":"))
-        guard parts.count == 2, let major = UInt32(text(parts[0])), let minor = UInt32(text(parts[1])) else {
-            return nil
-        }
-        return DeviceNumber(major: major, minor: minor)
-    }
 
     /// The kernel writes space, tab, newline and backslash as `\` and three octal digits.
     private static func unescape(_ field: ArraySlice<UInt8>) -> String {
