@@ -10,7 +10,7 @@ enum Clock {
     }
 }
 
-/// Numbers that are the same for the same seed, on every driver (SplitMix64).
+/// Numbers that are the same for the same seed, on every driver (SplitMix64, Steele et al. 2014).
 struct SeededGenerator: RandomNumberGenerator {
     private var state: UInt64
 
