@@ -7,14 +7,13 @@ import shutil
 import signal
 import sys
 import tempfile
-import threading
 import time
 
 import containerd
 import docker
 import storage
 import trees
-from machine import Failure, unmount_below
+from machine import Failure, at_once, unmount_below
 
 KINDS = {"containerd": (containerd.Containerd, containerd.SNAPSHOTTERS), "docker": (docker.Docker, docker.DRIVERS),
          "containers-storage": (storage.Storage, storage.DRIVERS)}
@@ -128,23 +127,7 @@ class Parallel:
     def round(self, peer, number):
         for count in THREADS:
             names = [f"parallel-{number}-{count}-{index}" for index in range(count)]
-            failures = []
-
-            def create(name):
-                try:
-                    peer.engine.create(name, peer.base)
-                except Exception as failure:
-                    failures.append(failure)
-
-            threads = [threading.Thread(target=create, args=(name,)) for name in names]
-            start = time.monotonic_ns()
-            for thread in threads:
-                thread.start()
-            for thread in threads:
-                thread.join()
-            took = time.monotonic_ns() - start
-            if failures:
-                raise failures[0]
+            took = at_once([lambda name=name: peer.engine.create(name, peer.base) for name in names])
             peer.note("parallel.create", count * 10**9 // took, count)
             for name in names:
                 peer.engine.remove_active(name)

@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 
 import containerd
+import machine
 import trees
 from machine import Failure, Ground, command, unmount_below
 
@@ -109,23 +109,7 @@ def life(lamina, peer, base, number):
 
 
 def at_once(name, bodies):
-    failures = []
-
-    def guarded(body):
-        try:
-            body()
-        except Exception as failure:
-            failures.append(failure)
-
-    threads = [threading.Thread(target=guarded, args=(body,)) for body in bodies]
-    start = time.monotonic_ns()
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if failures:
-        raise failures[0]
-    times.setdefault(name, []).append(time.monotonic_ns() - start)
+    times.setdefault(name, []).append(machine.at_once(bodies))
 
 
 def starts(rounds):
