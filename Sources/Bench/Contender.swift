@@ -102,7 +102,11 @@ final class Contender {
 
     func commit(_ name: String) throws { try store.commit(LayerName(name)) }
     func view(_ name: String, of parent: String) throws { try store.view(LayerName(name), parent: LayerName(parent)) }
-    func remove(_ name: String) throws { try store.remove(LayerName(name)) }
+    /// Also waits until it is gone: what is measured next is not to meet that.
+    func remove(_ name: String) throws {
+        try store.remove(LayerName(name))
+        store.finishRemovals()
+    }
     func mount(_ name: String) throws -> String { try store.mount(LayerName(name)).target }
     func unmount(_ name: String) throws { try store.unmount(LayerName(name)) }
 

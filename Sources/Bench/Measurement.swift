@@ -35,6 +35,7 @@ public struct Measurement: Codable, Sendable, Equatable {
         Measurement("commit", .lifeCycle, "commit, 1 MiB changed"),
         Measurement("view", .lifeCycle, "view"),
         Measurement("remove", .lifeCycle, "remove"),
+        Measurement("remove.collected", .lifeCycle, "remove, until its object is gone"),
         Measurement("chain.create", .chain, "create on a chain", axis: "layers in the chain"),
         Measurement("chain.mount", .chain, "mount a chain", axis: "layers in the chain"),
         Measurement("chain.read", .chain, "first read of the lowest layer's file", axis: "layers in the chain"),

@@ -76,6 +76,24 @@ enum LayerRecords {
         try db.cachedStatement(sql: sql).execute(arguments: arguments)
     }
 
+    /// The layer that a new one is to be made on.
+    static func committed(
+        _ parent: LayerName, asParentOf name: LayerName, for operation: String, in db: Database
+    ) throws -> Layer {
+        guard let layer = try find(parent, in: db) else {
+            throw StorageError(
+                .notFound, operation, name.text, "there is no layer \(parent) to be its parent", hint: "lamina layer ls"
+            )
+        }
+        guard layer.kind == .committed else {
+            throw StorageError(
+                .failedPrecondition, operation, name.text,
+                "\(parent) is \(layer.kind == .view ? "a view" : "active"); a parent must be committed",
+                hint: layer.kind == .active ? "lamina layer commit \(parent)" : nil)
+        }
+        return layer
+    }
+
     /// Refuses a name that a layer has.
     static func requireFree(_ name: LayerName, for operation: String, in db: Database) throws {
         if let taken = try find(name, in: db) {

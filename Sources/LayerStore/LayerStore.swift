@@ -19,6 +19,7 @@ public final class LayerStore: Sendable {
     let records: Records
     let layout: RootLayout
     let logger: Logger
+    let sweeper: Sweeper
     private let rootLock: FileLock
 
     /// Opens the root at `path`, and mends what operations cut short have left.
@@ -59,7 +60,10 @@ public final class LayerStore: Sendable {
         driver = try type.init(root, record.configuration)
         recovered = try RecoveryRun(records: records, layout: layout, driver: driver, logger: logger)
             .run(lastBoot: record.bootID)
+        sweeper = Sweeper(driver: driver, layout: layout, logger: logger)
     }
+
+    deinit { sweeper.finish() }
 
     /// The record of the root, and that of a migration.
     private static func owners(
@@ -121,13 +125,10 @@ public final class LayerStore: Sendable {
     public func view(
         _ name: LayerName, parent: LayerName, labels: [String: String] = [:]
     ) throws(StorageError) -> Layer {
-        try requireFree(name, "view")
-        return try withParent(parent, of: name, "view") { parent throws(StorageError) in
-            try withNewNumber("view", name) { number throws(StorageError) in
-                let view = newLayer(number, name, .view, parent: parent, limit: nil, labels: labels)
-                try insert(view, "view")
-                return view
-            }
+        try withNewLayer(name, parent: parent, "view") { number, parent throws(StorageError) in
+            let view = newLayer(number, name, .view, parent: parent, limit: nil, labels: labels)
+            try insert(view, "view")
+            return view
         }
     }
 
@@ -147,20 +148,22 @@ public final class LayerStore: Sendable {
             let mark = try InFlight(layer.number, in: layout)
             do throws(StorageError) {
                 try named(name) { () throws(StorageError) in try driver.commit(layer.number) }
-                try records.write("commit", name.text) { db in
+                let committed = try records.write("commit", name.text) { db in
                     if target != name { try LayerRecords.requireFree(target, for: "commit as", in: db) }
                     try LayerRecords.setCommitted(layer.number, name: target, in: db)
+                    return try LayerRecords.find(layer.number, in: db)
                 }
+                mark.done()
+                return committed!
             } catch {
                 if (try? driver.reopen(layer.number)) != nil { mark.done() }
                 throw error
             }
-            mark.done()
-            return try self.layer(target)
         }
     }
 
-    /// Removes a layer that is not mounted and has no children. Its name is free when this returns.
+    /// Removes a layer that is not mounted and has no children. Its name is free when this returns; its object is removed
+    /// behind the caller's back, in a time that grows with the layer: see `finishRemovals`.
     public func remove(_ name: LayerName) throws(StorageError) {
         try withLayer(name, "remove") { layer throws(StorageError) in
             let children = try children(of: layer)
@@ -178,9 +181,13 @@ public final class LayerStore: Sendable {
             // The record goes first: what is left of the object after a kill is nobody's, and recovery removes it.
             let mark = try InFlight(layer.number, in: layout)
             try records.write("remove", name.text) { db in try LayerRecords.delete(layer.number, in: db) }
-            removeObject(layer.number, mark)
+            sweeper.remove(layer.number, mark)
         }
     }
+
+    /// Waits until the objects of all layers that were removed are gone, and their space with them, as far as the driver
+    /// gives it back by then. Done when the store is let go, too.
+    public func finishRemovals() { sweeper.finish() }
 
     // MARK: Parts of operations
 
@@ -189,34 +196,33 @@ public final class LayerStore: Sendable {
         _ name: LayerName, parent: LayerName?, limit: UInt64?, labels: [String: String], _ operation: String,
         _ body: (Layer) throws(StorageError) -> Layer
     ) throws(StorageError) -> Layer {
-        try requireFree(name, operation)
-        return try withOptionalParent(parent, of: name, operation) { parent throws(StorageError) in
-            try withNewNumber(operation, name) { number throws(StorageError) in
-                let mark = try InFlight(number, in: layout)
-                do throws(StorageError) {
-                    try named(name) { () throws(StorageError) in
-                        try driver.create(number, from: parent?.number, limit: limit)
-                    }
-                    let active = newLayer(number, name, .active, parent: parent, limit: limit, labels: labels)
-                    let layer = try body(active)
-                    try insert(layer, operation)
-                    mark.done()
-                    return layer
-                } catch {
-                    removeObject(number, mark)
-                    throw error
+        try withNewLayer(name, parent: parent, operation) { number, parent throws(StorageError) in
+            let mark = try InFlight(number, in: layout)
+            do throws(StorageError) {
+                try named(name) { () throws(StorageError) in
+                    try makeObject(number, from: parent?.number, limit: limit)
                 }
+                let active = newLayer(number, name, .active, parent: parent, limit: limit, labels: labels)
+                let layer = try body(active)
+                try insert(layer, operation)
+                mark.done()
+                return layer
+            } catch {
+                sweeper.removeNow(number, mark)
+                throw error
             }
         }
     }
 
-    /// Removes an object that no record names; what cannot be removed now stays marked, and recovery tries again.
-    func removeObject(_ number: LayerNumber, _ mark: InFlight) {
+    /// Where there is no room, tries again once all that was removed is gone.
+    private func makeObject(
+        _ number: LayerNumber, from parent: LayerNumber?, limit: UInt64?
+    ) throws(StorageError) {
         do throws(StorageError) {
-            try driver.remove(number)
-            mark.done()
+            try driver.create(number, from: parent, limit: limit)
         } catch {
-            logger.warning("\(driver.objectName(number)) could not be removed yet: \(error)")
+            guard error.kind == .resourceExhausted, sweeper.finish() else { throw error }
+            try driver.create(number, from: parent, limit: limit)
         }
     }
 
@@ -234,45 +240,6 @@ public final class LayerStore: Sendable {
             }
             if let result { return result }
         }
-    }
-
-    /// Runs `body` with the committed parent of a new layer, which cannot go meanwhile.
-    private func withParent<Result>(
-        _ parent: LayerName, of name: LayerName, _ operation: String, _ body: (Layer) throws(StorageError) -> Result
-    ) throws(StorageError) -> Result {
-        func find() throws(StorageError) -> Layer {
-            do throws(StorageError) {
-                return try layer(parent, for: operation)
-            } catch {
-                guard error.kind == .notFound else { throw error }
-                throw StorageError(
-                    .notFound, operation, name.text, "there is no layer \(parent) to be its parent",
-                    hint: "lamina layer ls")
-            }
-        }
-        while true {
-            let number = try find().number
-            let result = try layout.withLock(number, .shared, operation) { () throws(StorageError) -> Result? in
-                let now = try find()
-                guard now.number == number else { return nil }
-                guard now.kind == .committed else {
-                    throw StorageError(
-                        .failedPrecondition, operation, name.text,
-                        "\(parent) is \(now.kind == .view ? "a view" : "active"); a parent must be committed",
-                        hint: now.kind == .active ? "lamina layer commit \(parent)" : nil)
-                }
-                return try body(now)
-            }
-            if let result { return result }
-        }
-    }
-
-    private func withOptionalParent<Result>(
-        _ parent: LayerName?, of name: LayerName, _ operation: String,
-        _ body: (Layer?) throws(StorageError) -> Result
-    ) throws(StorageError) -> Result {
-        guard let parent else { return try body(nil) }
-        return try withParent(parent, of: name, operation) { layer throws(StorageError) in try body(layer) }
     }
 
     private func requireFree(_ name: LayerName, _ operation: String) throws(StorageError) {

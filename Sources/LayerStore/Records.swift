@@ -10,7 +10,8 @@ import StorageDriver
 /// last connection closes, which costs a command that makes one change three flushes more: here the log stays, and is
 /// written back when it has grown.
 struct Records: Sendable {
-    let database: DatabaseQueue
+    private let database: DatabaseQueue
+    private let commits = GroupCommit()
 
     /// Pages (4 KiB) of the log at which it is written back. A creation adds four; who opens the records first reads it
     /// through.
@@ -36,17 +37,21 @@ struct Records: Sendable {
         }
     }
 
+    /// Runs `body` on the records of one moment.
     func read<Result>(
         _ operation: String, _ object: String, _ body: (Database) throws -> Result
     ) throws(StorageError) -> Result {
-        try Self.storing(operation, object) { try database.read(body) }
+        // GRDB's own read also forbids writing, by a pragma that makes SQLite compile every statement anew.
+        try Self.storing(operation, object) {
+            try database.inDatabase { db in try db.within(.deferred) { try body(db) } }
+        }
     }
 
-    /// One transaction; on the disk when this returns.
+    /// One transaction; on the disk when this returns. Those of several threads may go there together, with one flush.
     func write<Result>(
         _ operation: String, _ object: String, _ body: (Database) throws -> Result
     ) throws(StorageError) -> Result {
-        try Self.storing(operation, object) { try database.write(body) }
+        try Self.storing(operation, object) { try commits.run(body, in: database) }
     }
 
     /// A failure of SQLite seen as a failure of `operation` on `object`.

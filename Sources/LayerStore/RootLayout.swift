@@ -63,9 +63,11 @@ struct RootLayout: Sendable {
 
     /// Runs `body` with a lock on the layer: exclusive for what changes or activates it, shared for what needs it to
     /// stay. Waits for the lock.
+    /// - Parameter layer: nil where there is nothing to be locked.
     func withLock<Result>(
-        _ layer: LayerNumber, _ mode: FileLock.Mode, _ operation: String, _ body: () throws(StorageError) -> Result
+        _ layer: LayerNumber?, _ mode: FileLock.Mode, _ operation: String, _ body: () throws(StorageError) -> Result
     ) throws(StorageError) -> Result {
+        guard let layer else { return try body() }
         let lock: FileLock
         // Nil is only for those who do not wait.
         do throws(SystemError) {

@@ -64,7 +64,7 @@ extension LayerStore {
                     throw error
                 }
                 keep()
-                removeObject(layer.number, mark)
+                sweeper.remove(layer.number, mark)
                 return applied
             }
         }
@@ -180,7 +180,7 @@ extension LayerStore {
             let mark = try InFlight(number, in: layout)
             var isKept = false
             defer {
-                if isKept { mark.done() } else { removeObject(number, mark) }
+                if isKept { mark.done() } else { sweeper.removeNow(number, mark) }
             }
             try named(layer.name) { () throws(StorageError) in try make(number) }
             return try body(layer.copied(as: number)) { isKept = true }
