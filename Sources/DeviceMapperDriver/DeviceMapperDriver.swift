@@ -38,7 +38,7 @@ public struct DeviceMapperDriver: StorageDriver {
             if try !ground.devices().contains(where: { $0.id == base }) {
                 // What a build that did not end has left of it is made anew.
                 try DeviceMapper.removePatiently(device)
-                try pool.delete(unfinishedBase)
+                try pool.deletePatiently(unfinishedBase)
                 try pool.createThin(unfinishedBase)
                 try pool.activate(unfinishedBase, as: device, uuid: ground.uuid("base"), bytes: deviceBytes)
                 try LayerFilesystem(type: ground.filesystem).make(
@@ -46,7 +46,7 @@ public struct DeviceMapperDriver: StorageDriver {
                 try DeviceMapper.removePatiently(device)
                 try pool.createSnapshot(base, of: unfinishedBase)
             }
-            try pool.delete(unfinishedBase)
+            try pool.deletePatiently(unfinishedBase)
         }
     }
 
@@ -115,15 +115,14 @@ public struct DeviceMapperDriver: StorageDriver {
     }
 
     public func commit(_ layer: LayerNumber) throws(StorageError) {
-        try deactivate(layer)
+        try removeDevice(of: layer)
         try attempt("commit", objectName(layer)) {
-            try activate(layer, readOnly: false)
-            if try filesystem.mayNeedReplay(on: path(layer)) { try filesystem.replay(on: path(layer)) }
+            try activateSettled(layer)
             // A flush of the device commits the pool's metadata, which until then is a cache.
-            let device = try BlockDevice(path(layer), writable: true)
+            let device = try BlockDevice(path(layer))
             try device.descriptor.synchronize()
+            try DeviceMapper.removeDeferred(objectName(layer))
         }
-        try deactivate(layer)
     }
 
     /// The kernel keeps no mark of a committed thin device, which is only ever activated read-only. One that a snapshot
@@ -134,11 +133,11 @@ public struct DeviceMapperDriver: StorageDriver {
     }
 
     public func remove(_ layer: LayerNumber) throws(StorageError) {
-        try deactivate(layer)
+        try removeDevice(of: layer)
         unlink(ground.nameIndex(layer))
         try attempt("remove", objectName(layer)) {
             if case .loop = ground.backing { discard(layer) }
-            try pool.delete(layer.rawValue)
+            try pool.deletePatiently(layer.rawValue)
         }
     }
 
@@ -176,15 +175,13 @@ public struct DeviceMapperDriver: StorageDriver {
     public func release(_ layer: LayerNumber) throws(StorageError) {
         guard try info(layer) != nil else { return }
         try attempt("release", objectName(layer)) {
-            try DeviceMapper.remove(objectName(layer), deferred: true)
+            try DeviceMapper.removeDeferred(objectName(layer))
         }
     }
 
     public func deactivate(_ layer: LayerNumber) throws(StorageError) {
-        guard try info(layer) != nil else { return }
-        try attempt("deactivate", objectName(layer), hint: "unmount it first") {
-            try DeviceMapper.removePatiently(objectName(layer))
-        }
+        // One that nobody uses goes by itself.
+        if let info = try info(layer), !info.isDeferredRemove || info.openCount > 0 { try removeDevice(of: layer) }
     }
 
     // MARK: Reading
@@ -246,7 +243,15 @@ public struct DeviceMapperDriver: StorageDriver {
     /// Nil while the layer's device is not active.
     func info(_ layer: LayerNumber) throws(StorageError) -> DMInfo? {
         try attempt("look up", objectName(layer)) {
-            try DeviceMapper.removeUnlessActive(objectName(layer)) ? try DeviceMapper.info(objectName(layer)) : nil
+            try DeviceMapper.infoUnlessUnfinished(objectName(layer))
+        }
+    }
+
+    /// - Throws: `.failedPrecondition` with EBUSY when it is in use.
+    private func removeDevice(of layer: LayerNumber) throws(StorageError) {
+        guard try info(layer) != nil else { return }
+        try attempt("deactivate", objectName(layer), hint: "unmount it first") {
+            try DeviceMapper.removePatiently(objectName(layer))
         }
     }
 
@@ -254,6 +259,19 @@ public struct DeviceMapperDriver: StorageDriver {
         try pool.activate(
             layer.rawValue, as: objectName(layer), uuid: ground.uuid(layer.description), bytes: Self.deviceBytes,
             readOnly: readOnly)
+    }
+
+    /// Activates a layer read-only that nobody has active, with nothing in its journal that is not in its place.
+    func activateSettled(_ layer: LayerNumber) throws {
+        if filesystem.tellsOfReplay {
+            try activate(layer, readOnly: true)
+            guard try filesystem.needsReplay(on: path(layer)) else { return }
+            try DeviceMapper.removePatiently(objectName(layer))
+        }
+        try activate(layer, readOnly: false)
+        try filesystem.replay(on: path(layer))
+        try DeviceMapper.removePatiently(objectName(layer))
+        try activate(layer, readOnly: true)
     }
 
     /// Makes a thin device; one of this id that a killed call has left goes first.
@@ -264,8 +282,8 @@ public struct DeviceMapperDriver: StorageDriver {
             try make()
         } catch {
             guard error.errno == .fileExists else { throw error }
-            try deactivate(layer)
-            try pool.delete(layer.rawValue)
+            try removeDevice(of: layer)
+            try pool.deletePatiently(layer.rawValue)
             try make()
         }
     }
@@ -281,7 +299,7 @@ public struct DeviceMapperDriver: StorageDriver {
         try fresh(layer) { () throws(SystemError) in try pool.createThin(layer.rawValue) }
         try activate(layer, readOnly: false)
         try filesystem.make(on: path(layer), bytes: bytes)
-        try deactivate(layer)
+        try removeDevice(of: layer)
     }
 
     /// Gives a snapshot the size that was asked for, which can only be larger than its parent's.
@@ -296,7 +314,7 @@ public struct DeviceMapperDriver: StorageDriver {
         }
         // Blocks of 4 KiB: less than one more is no growth.
         if bytes / 4096 > now / 4096 { try filesystem.grow(on: path(layer), to: bytes) }
-        try deactivate(layer)
+        try removeDevice(of: layer)
     }
 
     /// Gives the blocks of a layer in a loop file back to the host's filesystem, shared ones excepted. A failure

@@ -52,12 +52,12 @@ struct LayerFilesystem: Sendable {
         return (number(0x150) << 32 | number(4)) * (1024 << number(24))
     }
 
-    /// Whether its journal may hold what is not yet in its place: ext4 says so itself (EXT4_FEATURE_INCOMPAT_RECOVER
-    /// at 0x60), of xfs nothing is known.
-    func mayNeedReplay(on device: String) throws(SystemError) -> Bool {
-        if type == "xfs" { return true }
-        return try superblock(device)[1024 + 0x60] & 4 != 0
-    }
+    /// Whether `needsReplay` can be asked; of xfs nothing is known.
+    var tellsOfReplay: Bool { type != "xfs" }
+
+    /// Whether the journal may hold what is not yet in its place (EXT4_FEATURE_INCOMPAT_RECOVER of s_feature_incompat at
+    /// 0x60).
+    func needsReplay(on device: String) throws(SystemError) -> Bool { try superblock(device)[1024 + 0x60] & 4 != 0 }
 
     /// Brings what is in the journal to its place, as a mount does.
     func replay(on device: String) throws(SystemError) {

@@ -27,14 +27,7 @@ extension DeviceMapperDriver: LiveSnapshots {
     /// unmounted neither, but of one that a power cut has left nobody knows.
     private func settle(_ copy: LayerNumber) throws(StorageError) {
         do throws(StorageError) {
-            try attempt("snapshot", objectName(copy)) {
-                try activate(copy, readOnly: true)
-                guard try filesystem.mayNeedReplay(on: path(copy)) else { return }
-                try DeviceMapper.removePatiently(objectName(copy))
-                try activate(copy, readOnly: false)
-                try filesystem.replay(on: path(copy))
-                try DeviceMapper.removePatiently(objectName(copy))
-            }
+            try attempt("snapshot", objectName(copy)) { try activateSettled(copy) }
         } catch {
             try? remove(copy)
             throw error

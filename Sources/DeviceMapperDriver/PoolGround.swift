@@ -110,7 +110,7 @@ struct PoolGround: Sendable {
             }
             let lock = try FileLock.take(lock, byte: 0, .exclusive)
             defer { extendLifetime(lock) }
-            if try DeviceMapper.removeUnlessActive(pool.name) { return }
+            if try DeviceMapper.infoUnlessUnfinished(pool.name) != nil { return }
             switch backing {
             case .named: break
             case .loop:
@@ -203,7 +203,7 @@ struct PoolGround: Sendable {
         let metadata = (metadataBytes ?? PoolPlan.metadataBytes(for: bytes)) / ThinPool.sectorSize
         for (name, part, start, length) in [
             (linearMetadata, "metadata", 0, metadata), (linearData, "data", metadata, sectors - metadata),
-        ] where try !DeviceMapper.removeUnlessActive(name) {
+        ] where try DeviceMapper.infoUnlessUnfinished(name) == nil {
             let target = DMTarget(length: length, type: "linear", parameters: "\(device) \(start)")
             try DeviceMapper.create(name, uuid: uuid(part), [target])
         }
@@ -244,7 +244,7 @@ struct PoolGround: Sendable {
     /// Empties a pool that the user has made, if it is ours.
     private func giveBack() throws {
         guard try DeviceMapper.info(pool.name) != nil, try pool.status().transactionID == owner else { return }
-        for device in try devices() { try pool.delete(device.id) }
+        for device in try devices() { try pool.deletePatiently(device.id) }
         try pool.setTransactionID(from: owner, to: 0)
     }
 

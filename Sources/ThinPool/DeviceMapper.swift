@@ -126,12 +126,23 @@ public enum DeviceMapper {
     }
 
     /// One that is not there is no error: a removal that was deferred may have come true meanwhile.
-    /// - Parameter deferred: where it is in use, let it go with its last user instead of failing with EBUSY.
-    public static func remove(_ name: String, deferred: Bool = false) throws(SystemError) {
+    public static func remove(_ name: String) throws(SystemError) {
+        try remove(name) { _ in }
+    }
+
+    /// Lets a device go with its last user, without waiting for that. Once this has returned, or a moment later, one that
+    /// nobody uses has no name any more; its target may take some more moments to let go of what it has.
+    public static func removeDeferred(_ name: String) throws(SystemError) {
+        // Of a device that somebody has open the kernel only notes it; the last close hands it to a thread of the kernel
+        // (dm_blk_close in drivers/md/dm.c). Of another it would be done in our time, most of which goes to waiting.
+        let user = try? FileDescriptor.opening(path(name), flags: O_NONBLOCK)
+        defer { user?.closeQuietly() }
+        try remove(name) { task in dm_task_deferred_remove(task) }
+    }
+
+    private static func remove(_ name: String, _ prepare: (OpaquePointer) -> Void) throws(SystemError) {
         do throws(SystemError) {
-            try change(Int(DM_DEVICE_REMOVE), "remove device", name) { task in
-                if deferred { dm_task_deferred_remove(task) }
-            }
+            try change(Int(DM_DEVICE_REMOVE), "remove device", name, prepare)
         } catch {
             if error.errno != .noSuchAddressOrDevice { throw error }
         }
@@ -143,7 +154,8 @@ public enum DeviceMapper {
         do throws(SystemError) {
             try message(name, "@cancel_deferred_remove")
         } catch {
-            if error.errno != .noSuchAddressOrDevice { throw error }
+            // EBUSY: the kernel has begun with it.
+            guard error.errno == .noSuchAddressOrDevice || error.errno == .resourceBusy else { throw error }
             return false
         }
         // The library takes the node away when the removal is asked for, not when it comes true.
