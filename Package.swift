@@ -72,7 +72,8 @@ let package = Package(
         // Unit tests run anywhere; mechanism tests need root and a kernel that has the mechanism: this one or the
         // guest's. What they share owns the loop devices and mounts it makes.
         .target(name: "Fixtures", dependencies: ["Lamina", "LinuxSystem", system], path: "Tests/Fixtures"),
-        .testTarget(name: "UnitTests", dependencies: ["Bench", "Fixtures", "Lamina", "Subvolume", "ThinPool", system]),
+        .testTarget(
+            name: "UnitTests", dependencies: ["Bench", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, system]),
         .testTarget(
             name: "MechanismTests",
             dependencies: [

@@ -20,6 +20,9 @@ final class GroupCommit: Sendable {
         }
     }
 
+    /// How many changes no transaction has taken yet.
+    var count: Int { waiting.withLock { $0.count } }
+
     private func commit(in db: Database) {
         let changes = waiting.withLock { waiting in
             defer { waiting = [] }

@@ -29,7 +29,11 @@ func withPool(
             metadata: devices[1], data: devices[0], blockSectors: 128, lowWaterBlocks: 0, features: features)
         let target = DMTarget(length: megabytes << 11, type: "thin-pool", parameters: table.parameters)
         try DeviceMapper.create(pool.name, uuid: pool.name, [target])
-        defer { #expect(throws: Never.self) { try DeviceMapper.remove(pool.name) } }
+        defer {
+            #expect(throws: Never.self) {
+                try patiently { () throws(SystemError) in try DeviceMapper.remove(pool.name) }
+            }
+        }
         try body(directory, pool)
     }
 }

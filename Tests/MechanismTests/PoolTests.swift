@@ -82,6 +82,27 @@ struct PoolTests {
         }
     }
 
+    /// What a removal is about to give back counts as room.
+    @Test func whatIsBeingRemovedMakesRoom() throws {
+        try withPool(megabytes: 96) { directory, pool in
+            let lamina = LaminaTool(root: directory + "/root")
+            #expect(try lamina("init", "--pool", pool.name).status == 0)
+            do {
+                let store = try LayerStore(path: lamina.root, drivers: DriverRegistry.drivers)
+                let big = try LayerName("big")
+                try store.create(big, limit: 400 << 20)
+                let target = try store.mount(big).target
+                try? Program("dd")?.run(
+                    ["if=/dev/urandom", "of=\(target)/file", "bs=1M", "count=120", "conv=fsync"], on: target)
+                try store.unmount(big)
+                #expect(throws: StorageError.self) { try store.create(LayerName("more")) }
+                try store.remove(big)
+                try store.create(LayerName("more"))
+            }
+            #expect(try lamina("deinit", "--force").status == 0)
+        }
+    }
+
     @Test func aPoolThatIsGoneOrReadOnlyIsSaid() throws {
         try withPool(megabytes: 96) { directory, pool in
             let lamina = LaminaTool(root: directory + "/root")
