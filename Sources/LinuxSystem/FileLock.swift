@@ -23,9 +23,7 @@ public final class FileLock: Sendable {
             let fd = try FileDescriptor.opening(file, .readWrite, flags: O_CREAT)
             if lam_ofd_lock(fd.rawValue, Int32(type), Int64(byte), wait ? 1 : 0) == 0 {
                 // Whoever had it may have removed the file meanwhile: a lock on what no path leads to excludes nobody.
-                if let there = try? FileStatus(path: file), there.inode == (try fd.status().inode) {
-                    return FileLock(descriptor: fd, byte: Int64(byte))
-                }
+                if try fd.status().linkCount > 0 { return FileLock(descriptor: fd, byte: Int64(byte)) }
                 fd.closeQuietly()
                 continue
             }
