@@ -48,23 +48,19 @@ struct BenchMeasure: ParsableCommand {
         try global.requireRoot(for: "bench")
         let interruption = Interruption()
         let directory = try out.map { path throws(StorageError) in try ReportDirectory(absolutePath(path)) }
-        do {
-            let bench = try BenchRun(options, logger: global.logger) { interruption.isStopped }
-            let progress = BenchProgress()
-            defer { progress.finish() }
-            let report = try bench.run { directory in
-                note("comparing \(bench.drivers.joined(separator: ", ")) in \(directory)")
-            } progress: {
-                progress.show($0)
-            }
-            progress.finish()
-            try directory?.write(report)
-            if let out { note("report: \(out)/report.html") }
-            if global.json { print(report.json) } else { BenchTable(report).print() }
-        } catch {
-            directory?.abandon()
-            throw error
+        defer { directory?.close() }
+        let bench = try BenchRun(options, logger: global.logger) { interruption.isStopped }
+        let progress = BenchProgress()
+        defer { progress.finish() }
+        let report = try bench.run { directory in
+            note("comparing \(bench.drivers.joined(separator: ", ")) in \(directory)")
+        } progress: {
+            progress.show($0)
         }
+        progress.finish()
+        try directory?.write(report)
+        if let out { note("report: \(out)/report.html") }
+        if global.json { print(report.json) } else { BenchTable(report).print() }
     }
 
     private var options: BenchRun.Options {
@@ -129,12 +125,8 @@ struct BenchReport: ParsableCommand {
     func run() throws {
         let runs = try files.flatMap { file throws(StorageError) in try Report(file: file).runs }
         let directory = try ReportDirectory(absolutePath(out))
-        do {
-            try directory.write(Report(runs: runs))
-        } catch {
-            directory.abandon()
-            throw error
-        }
+        defer { directory.close() }
+        try directory.write(Report(runs: runs))
         if global.json {
             try printJSON(["report": "\(out)/report.json", "page": "\(out)/report.html"])
         } else {
