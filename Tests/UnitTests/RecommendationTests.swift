@@ -96,9 +96,13 @@ import Testing
         #expect(Comparison(report(1, spread: 0), Report(runs: [])).rows.isEmpty)
     }
 
+    /// Parts of nothing are no numbers.
     @Test func nothingIsNoReasonToFail() {
         let rows = Comparison(report(0, spread: 0), report(5000, spread: 0)).rows
         #expect(rows[0].before == 0 && rows[0].verdict == .worse)
+        #expect(rows[0].changePerMille == 5_000_000)
+        let same = Comparison(report(0, spread: 0), report(0, spread: 0)).rows
+        #expect(same[0].verdict == .same && same[0].changePerMille == 0)
     }
 }
 
