@@ -15,8 +15,10 @@ struct BenchMeasure: ParsableCommand {
         discussion: """
             Every driver gets a root of its own, does the same work in turn with the others, and is taken down again. \
             The roots are made where --root (or LAMINA_ROOT) says, else below --out, else in TMPDIR. Without --loop all \
-            work on the filesystem there; with it each gets a file of that size, and btrfs, devicemapper and zfs take \
-            part anywhere.
+            work on the filesystem there; with it each gets a file of that size, with a filesystem of the kind of --fs \
+            where it needs one, and btrfs, devicemapper and zfs take part anywhere. --pool and --data give devicemapper \
+            (--pool also zfs, when --drivers names that) what they give it in lamina init, for the time of the bench; \
+            all others work on the filesystem.
             quick takes two or three minutes, full about half an hour; other work on the machine disturbs both.
             """)
 
@@ -32,13 +34,13 @@ struct BenchMeasure: ParsableCommand {
     @Option(help: "The same number is the same work.") var seed: UInt64 = 1
     @Option(help: "A directory for report.json and report.html.", completion: .directory) var out: String?
     @Option(help: "A root's tar to import, instead of one that is made.", completion: .file()) var real: String?
-    @Option(help: "Give each driver a file of this size (as 4G).") var loop: ByteCount?
-    @Option(help: "With --loop: ext4 or xfs, in layers of a thin pool and below directories of layers.")
-    var fs = "ext4"
+    @OptionGroup(title: "What the drivers stand on") var backing: BackingOptions
 
     func validate() throws {
-        if !["ext4", "xfs"].contains(fs) { throw ValidationError("--fs is ext4 or xfs, not \(fs)") }
-        if fs != "ext4", loop == nil { throw ValidationError("--fs needs --loop") }
+        if backing.fs != nil, backing.driverOptions.backing == nil {
+            throw ValidationError("--fs needs --loop, --pool or --data")
+        }
+        if backing.force, backing.data == nil { throw ValidationError("--force needs --data") }
         if drivers.split(separator: ",", omittingEmptySubsequences: false).contains("") {
             throw ValidationError("--drivers has an empty name in it")
         }
@@ -75,7 +77,7 @@ struct BenchMeasure: ParsableCommand {
         let place = global.namesRoot ? nearestDirectory(global.rootPath) : out ?? temporary ?? "/tmp"
         return BenchRun.Options(
             plan: profile.plan, seed: seed, drivers: names, place: resolvedPath(place) ?? place,
-            fileBytes: loop?.bytes, filesystem: fs, tar: real.map { absolutePath($0) })
+            ground: backing.driverOptions, tar: real.map { absolutePath($0) })
     }
 }
 
