@@ -187,7 +187,9 @@ public struct BenchRun {
         }
         fidelities = FidelityGate.compare(fidelities)
         let scored = zip(contenders, fidelities).filter { $0.1.losses.isEmpty }.map(\.0)
-        var rounds = Rounds(bench: bench, works: try works(directory), logger: logger, progress: progress)
+        // No round of any work fills more than half of what a driver needs.
+        var rounds = Rounds(
+            bench: bench, works: try works(directory), room: needed / 2, logger: logger, progress: progress)
         try rounds.run(scored)
         let entries = zip(contenders, fidelities).map { $0.entry($1) }
         var sizes = options.plan.sizes

@@ -162,6 +162,18 @@ final class Contender {
         try root.synchronizeFilesystem()
     }
 
+    /// Waits until so many bytes are free: some drivers give back what was removed a while later.
+    func awaitRoom(_ bytes: UInt64, _ bench: Bench) throws {
+        let start = Clock.nanoseconds
+        while try store.driver.status().space.freeBytes < bytes,
+            Clock.nanoseconds - start < bench.plan.spacePatience * 1_000_000_000
+        {
+            try bench.checkpoint()
+            usleep(250_000)
+            try settle()
+        }
+    }
+
     /// Has the kernel forget what it has read of the files that devices are in.
     func forgetFiles() {
         if let image { forget(image) }

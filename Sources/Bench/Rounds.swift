@@ -6,6 +6,8 @@ import StorageDriver
 struct Rounds {
     let bench: Bench
     let works: [any Work]
+    /// Bytes that must be free before a driver begins.
+    let room: UInt64
     let logger: Logger
     let progress: (BenchRun.Progress) -> Void
     private let began = Clock.nanoseconds
@@ -14,10 +16,11 @@ struct Rounds {
     private var workNanoseconds: UInt64 = 0
 
     init(
-        bench: Bench, works: [any Work], logger: Logger, progress: @escaping (BenchRun.Progress) -> Void
+        bench: Bench, works: [any Work], room: UInt64, logger: Logger, progress: @escaping (BenchRun.Progress) -> Void
     ) {
         self.bench = bench
         self.works = works
+        self.room = room
         self.logger = logger
         self.progress = progress
     }
@@ -30,6 +33,7 @@ struct Rounds {
                 show("\(work.title): making ready, \(contender.driver)", Double(index))
                 try bench.checkpoint()
                 let isReady = try contender.run(work) { _ in
+                    try contender.awaitRoom(room, bench)
                     try work.prepare(contender)
                     try contender.settle()
                 }
@@ -63,6 +67,7 @@ struct Rounds {
                 try bench.checkpoint()
                 let before = Clock.nanoseconds
                 let isDone = try contender.run(work) { recorder in
+                    try contender.awaitRoom(room, bench)
                     recorder.isWarmUp = round == 0
                     try work.round(round, contender, &recorder)
                     recorder.isWarmUp = false

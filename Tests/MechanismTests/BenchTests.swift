@@ -66,6 +66,18 @@ struct BenchTests {
         }
     }
 
+    /// btrfs gives back what was removed when it next cleans up: until then rounds that follow fast have no room.
+    @Test func spaceThatComesBackLateIsWaitedFor() throws {
+        try withTemporaryDirectory { place in
+            var options = Self.options(place)
+            options.drivers = ["btrfs"]
+            (options.plan.sequentialBytes, options.plan.mostRounds, options.plan.spacePatience) = (64 << 20, 7, 45)
+            let report = try BenchRun(options, logger: Self.logger).run()
+            #expect(report.runs.first?.entries.first?.failures == nil)
+            Self.requireNothing(in: place)
+        }
+    }
+
     /// Asked to end at one moment after another.
     @Test(arguments: [0, 1, 2, 5, 9, 20, 30, 40]) func whatIsInterruptedLeavesNothing(_ moment: Int) throws {
         try withTemporaryDirectory { place in
