@@ -81,12 +81,13 @@ struct Rounds {
         }
     }
 
-    /// All works count alike: they have the same time.
+    /// All works count alike; those to come are thought to take as long as those before them, and half of the time that
+    /// they have at least.
     private func show(_ step: String, _ done: Double) {
-        let part = done / Double(works.count)
         let elapsed = Double(Clock.nanoseconds - began) / 1e9
-        let left = part > 0.05 ? UInt64(elapsed * (1 - part) / part) : nil
-        progress(BenchRun.Progress(step: step, part: part, secondsLeft: left))
+        let each = max(done < 1 ? 0 : elapsed / done, Double(bench.plan.secondsPerWork) / 2)
+        let left = UInt64(each * (Double(works.count) - done))
+        progress(BenchRun.Progress(step: step, part: done / Double(works.count), secondsLeft: left))
     }
 
     /// The time of the loops that was not the works' own, and what timing itself takes, beside the time that was timed.

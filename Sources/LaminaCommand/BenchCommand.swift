@@ -19,7 +19,8 @@ struct BenchMeasure: ParsableCommand {
             where it needs one, and btrfs, devicemapper and zfs take part anywhere. --pool and --data give devicemapper \
             (--pool also zfs, when --drivers names that) what they give it in lamina init, for the time of the bench; \
             all others work on the filesystem.
-            quick takes two or three minutes, full about half an hour; other work on the machine disturbs both.
+            quick takes two or three minutes, full about ten, and 2.75 GiB for each driver; other work on the machine \
+            disturbs both.
             """)
 
     enum Profile: String, ExpressibleByArgument, CaseIterable {

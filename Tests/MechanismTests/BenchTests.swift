@@ -62,6 +62,9 @@ struct BenchTests {
             #expect((run.entries[0].result("space.byte")?.median ?? .max) < 1 << 20)
             #expect(run.recommendation?.standings.count == 3)
             #expect(steps.map(\.part) == steps.map(\.part).sorted() && steps.allSatisfy { $0.part <= 1 })
+            // Nine works of twelve seconds at most, of which half is expected; in the end nothing.
+            let left = steps.compactMap(\.secondsLeft)
+            #expect(left.first == 54 && left.last == 0)
             #expect(try Report(json: report.json, named: "x") == report)
         }
     }
