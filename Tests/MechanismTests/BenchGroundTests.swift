@@ -16,10 +16,11 @@ struct BenchGroundTests {
     private static let logger = Logger(label: "bench") { _ in SwiftLogNoOpLogHandler() }
 
     private func run(
-        _ place: String, _ ground: DriverOptions, isStopped: @escaping @Sendable () -> Bool = { false }
+        _ place: String, _ ground: DriverOptions, driver: String = "devicemapper",
+        isStopped: @escaping @Sendable () -> Bool = { false }
     ) throws -> Report.Entry {
         defer { #expect(directoryNames(place)?.filter { $0.hasPrefix("lamina-bench") } == []) }
-        let options = BenchRun.Options(plan: .smallest, drivers: ["devicemapper"], place: place, ground: ground)
+        let options = BenchRun.Options(plan: .smallest, drivers: [driver], place: place, ground: ground)
         let report = try BenchRun(options, logger: Self.logger, isStopped: isStopped).run()
         return try #require(report.runs.first?.entries.first)
     }
@@ -49,6 +50,16 @@ struct BenchGroundTests {
             #expect(entry.failures == nil && entry.fidelity?.losses == [])
             #expect(try DeviceMapper.names() == before)
             for device in devices { #expect(throws: Never.self) { _ = try BlockDevice(device, exclusively: true) } }
+        }
+    }
+
+    @Test(.enabled(if: TestHost.hasZFS, "the kernel has no zfs")) func aDatasetIsGivenBack() throws {
+        try withZFSPool { pool, place in
+            try runZFS("create", "\(pool)/mine")
+            let entry = try run(place, DriverOptions(backing: .pool("\(pool)/mine")), driver: "zfs")
+            #expect(entry.ground == "the pool \(pool)/mine" && entry.failures == nil)
+            #expect(entry.fidelity?.losses == [] && entry.result("create.child") != nil)
+            #expect(try zfsDatasets(below: pool) == [pool, "\(pool)/mine"])
         }
     }
 
