@@ -16,25 +16,27 @@ public struct BenchRun {
         public var drivers: [String]?
         /// Where the drivers' roots are: an existing directory.
         public var place: String
-        /// Bytes of the file in which each driver works; nil where all work on the place itself.
-        public var fileBytes: UInt64?
-        /// In files: ext4 or xfs.
-        public var filesystem: String
+        /// What the drivers stand on, as `lamina init` takes it: the place itself; files, one for each driver; or a pool
+        /// or devices for the driver that takes them, and the place for all others. The filesystem is that in layers of
+        /// a thin pool and, with files, that below directories of layers: ext4 unless it is said.
+        public var ground: DriverOptions
         /// A root's tar; nil for one that is made.
         public var tar: String?
 
         public init(
-            plan: Plan, seed: UInt64 = 1, drivers: [String]? = nil, place: String, fileBytes: UInt64? = nil,
-            filesystem: String = "ext4", tar: String? = nil
+            plan: Plan, seed: UInt64 = 1, drivers: [String]? = nil, place: String,
+            ground: DriverOptions = DriverOptions(), tar: String? = nil
         ) {
             self.plan = plan
             self.seed = seed
             self.drivers = drivers
             self.place = place
-            self.fileBytes = fileBytes
-            self.filesystem = filesystem
+            self.ground = ground
             self.tar = tar
         }
+
+        /// Bytes of the file in which each driver works; nil where they work in none.
+        var fileBytes: UInt64? { if case .loop(let bytes) = ground.backing { bytes } else { nil } }
     }
 
     /// How far it is.
@@ -50,6 +52,8 @@ public struct BenchRun {
     private let options: Options
     private let facts: HostFacts
     private let choices: [DriverChoice]
+    /// Bytes that one driver may occupy.
+    private let needed: UInt64
     private let bench: Bench
     private let logger: Logger
 
@@ -69,39 +73,41 @@ public struct BenchRun {
             throw StorageError(
                 .failedPrecondition, "bench", options.place, refusal.reason.message, hint: refusal.remedy)
         }
-        let judged = options.fileBytes.map { facts.with(filesystem: options.filesystem, bytes: $0) } ?? facts
-        choices = try DriverChoice.choose(judged, named: options.drivers, inFiles: options.fileBytes != nil)
+        let judged =
+            options.fileBytes.map { facts.with(filesystem: options.ground.filesystem ?? "ext4", bytes: $0) } ?? facts
+        choices = try DriverChoice.choose(judged, named: options.drivers, backing: options.ground.backing)
         bench = Bench(plan: options.plan, seed: options.seed, isStopped: isStopped)
+        needed = options.plan.neededBytes(importBytes: try Self.importBytes(options))
         try requireRoom()
     }
 
     /// The drivers that take part.
     public var drivers: [String] { choices.map(\.driver) }
 
-    private func requireRoom() throws(StorageError) {
-        let imported: UInt64
-        if let tar = options.tar {
-            let status = try attempt("bench", tar) {
-                let file = try FileDescriptor.opening(tar)
-                defer { file.closeQuietly() }
-                return try file.status()
-            }
-            guard status.kind == .regular else {
-                throw StorageError(.invalidArgument, "bench", tar, "it is no regular file, and is read several times")
-            }
-            // Packed ones become about three times as large.
-            imported = status.size * 3
-        } else {
-            imported = madeTar.bytes
+    /// Of what is imported, unpacked.
+    private static func importBytes(_ options: Options) throws(StorageError) -> UInt64 {
+        guard let tar = options.tar else { return MadeTar.imported(options.plan).bytes }
+        let status = try attempt("bench", tar) {
+            let file = try FileDescriptor.opening(tar)
+            defer { file.closeQuietly() }
+            return try file.status()
         }
-        let needed = options.plan.neededBytes(importBytes: imported)
+        guard status.kind == .regular else {
+            throw StorageError(.invalidArgument, "bench", tar, "it is no regular file, and is read several times")
+        }
+        // Packed ones become about three times as large.
+        return status.size * 3
+    }
+
+    private func requireRoom() throws(StorageError) {
         if let bytes = options.fileBytes, bytes < needed {
             throw StorageError(
                 .resourceExhausted, "bench", "--loop \(ByteCount(bytes))",
                 "the profile \(options.plan.profile) needs \(ByteCount(needed)) for each driver", errno: .noSpace,
                 hint: "give a larger size: files take on the disk only what is written")
         }
-        let all = needed * UInt64(choices.count)
+        let tars = options.plan.changesFiles.map { MadeTar.tree($0).bytes } + [MadeTar.imported(options.plan).bytes]
+        let all = needed * UInt64(choices.count { $0.ground != .given }) + tars.reduce(0, +)
         if facts.filesystem.freeBytes < all {
             throw StorageError(
                 .resourceExhausted, "bench", options.place,
@@ -110,8 +116,16 @@ public struct BenchRun {
         }
     }
 
-    private var madeTar: MadeTar {
-        MadeTar(files: options.plan.importFiles, bytesPerFile: options.plan.importFileBytes)
+    /// What is given may be of any size, or have others on it.
+    private func requireRoom(_ contender: Contender) throws(StorageError) {
+        if contender.choice.ground != .given { return }
+        let free = try contender.store.driver.status().space.freeBytes
+        if free < needed {
+            throw StorageError(
+                .resourceExhausted, "bench", contender.ground,
+                "the profile \(options.plan.profile) needs \(ByteCount(needed)), and \(ByteCount(free)) are free",
+                errno: .noSpace)
+        }
     }
 
     /// Measures.
@@ -135,10 +149,8 @@ public struct BenchRun {
             for choice in choices {
                 try bench.checkpoint()
                 progress(Progress(step: "making a root for \(choice.driver)", part: 0, secondsLeft: nil))
-                contenders.append(
-                    try Contender(
-                        choice, in: directory, fileBytes: options.fileBytes, filesystem: options.filesystem,
-                        logger: logger))
+                contenders.append(try Contender(choice, in: directory, options.ground, logger: logger))
+                try requireRoom(contenders[contenders.count - 1])
             }
             outcome = .success(try measure(contenders, directory, progress))
         } catch {
@@ -175,11 +187,14 @@ public struct BenchRun {
         }
         fidelities = FidelityGate.compare(fidelities)
         let scored = zip(contenders, fidelities).filter { $0.1.losses.isEmpty }.map(\.0)
-        var rounds = Rounds(bench: bench, works: try works(directory), logger: logger, progress: progress)
+        // No round of any work fills more than half of what a driver needs.
+        var rounds = Rounds(
+            bench: bench, works: try works(directory), room: needed / 2, logger: logger, progress: progress)
         try rounds.run(scored)
         let entries = zip(contenders, fidelities).map { $0.entry($1) }
         var sizes = options.plan.sizes
-        sizes["importBytes"] = options.tar.flatMap { try? FileStatus(path: $0).size } ?? madeTar.bytes
+        sizes["importBytes"] =
+            options.tar.flatMap { try? FileStatus(path: $0).size } ?? MadeTar.imported(options.plan).bytes
         if let bytes = options.fileBytes { sizes["loopBytes"] = bytes }
         var run = Report.Run(
             startedAt: began.rfc3339, seconds: (Clock.nanoseconds - started) / 1_000_000_000,
@@ -191,27 +206,27 @@ public struct BenchRun {
     }
 
     private var notes: [String] {
-        let files = options.fileBytes != nil
+        let given = choices.first { $0.ground == .given }
         return [
             "import: "
                 + (options.tar ?? "a tar of \(options.plan.importFiles) files that was made for it"),
-            files
+            options.fileBytes != nil
                 ? "all drivers work in files through loop devices; on a disk of their own all is faster"
-                : "all drivers work on the filesystem of \(options.place)",
+                : "all drivers\(given.map { " but \($0.driver)" } ?? "") work on the filesystem of \(options.place)",
             "reads and writes are Lamina's own, one at a time, without fio",
         ]
     }
 
     private func works(_ directory: String) throws(StorageError) -> [any Work] {
         var tar = directory + "/import.tar"
-        if let real = options.tar { tar = real } else { try madeTar.write(to: tar, bench) }
+        if let real = options.tar { tar = real } else { try MadeTar.imported(options.plan).write(to: tar, bench) }
         var works: [any Work] = [
             LifeCycleWork(bench: bench), ChainWork(bench: bench), ParallelWork(bench: bench),
             ImportWork(bench: bench, tar: tar),
         ]
         for files in options.plan.changesFiles {
             let tree = "\(directory)/tree-\(files).tar"
-            try MadeTar(files: Int(files), bytesPerFile: 200).write(to: tree, bench)
+            try MadeTar.tree(files).write(to: tree, bench)
             works.append(ChangesWork(bench: bench, files: files, tar: tree))
         }
         return works + [

@@ -26,14 +26,16 @@ final class Contender {
     /// Makes the root. What a failed call has made is gone.
     /// - Parameters:
     ///   - place: a directory that is the bench's alone.
-    ///   - filesystem: ext4 or xfs: in files, for layers of devicemapper and for drivers that keep directories.
+    ///   - wanted: what the user wants the drivers to stand on.
     init(
-        _ choice: DriverChoice, in place: String, fileBytes: UInt64?, filesystem: String, logger: Logger
+        _ choice: DriverChoice, in place: String, _ wanted: DriverOptions, logger: Logger
     ) throws(StorageError) {
         self.choice = choice
         directory = "\(place)/\(choice.driver)"
         var options = DriverOptions()
-        let size = "\(ByteCount(fileBytes ?? 0))"
+        let filesystem = wanted.filesystem ?? "ext4"
+        let fileBytes: UInt64 = if case .loop(let bytes) = wanted.backing { bytes } else { 0 }
+        let size = "\(ByteCount(fileBytes))"
         switch choice.ground {
         case .place:
             image = nil
@@ -41,18 +43,22 @@ final class Contender {
             ground = "the \(type) of \(place.split(separator: "/").dropLast().map { "/" + $0 }.joined())"
         case .ownFile:
             image = nil
-            options.backing = .loop(bytes: fileBytes ?? 0)
+            options.backing = wanted.backing
             if choice.driver == "devicemapper" { options.filesystem = filesystem }
             ground =
                 choice.driver == "devicemapper"
                 ? "a thin pool in files of \(size), layers with \(filesystem)" : "a file of \(size)"
+        case .given:
+            image = nil
+            options = wanted
+            ground = Self.words(wanted.backing) + (choice.driver == "zfs" ? "" : ", layers with \(filesystem)")
         case .filesystemInFile:
             image = "\(place)/\(choice.driver).img"
             ground = "\(filesystem) in a file of \(size)"
         }
         do throws(StorageError) {
             try attempt("bench", directory) { try makeDirectory(directory) }
-            if let image { try mountImage(image, filesystem, bytes: fileBytes ?? 0) }
+            if let image { try mountImage(image, filesystem, bytes: fileBytes) }
             let type = try DriverRegistry.driver(named: choice.driver)
             try Root.initialize(
                 path: rootPath, driver: type, options: options, drivers: DriverRegistry.drivers, logger: logger)
@@ -60,6 +66,15 @@ final class Contender {
         } catch {
             try? takeDown()
             throw error
+        }
+    }
+
+    private static func words(_ backing: DriverOptions.Backing?) -> String {
+        switch backing {
+        case .pool(let name): "the pool \(name)"
+        case .devices(let data, let metadata?): "a thin pool on \(data), its metadata on \(metadata)"
+        case .devices(let data, nil): "a thin pool on \(data)"
+        case .loop, nil: ""
         }
     }
 
@@ -149,6 +164,18 @@ final class Contender {
         let root = try FileDescriptor.openingDirectory(nearestDirectory(rootPath + "/" + driver))
         defer { root.closeQuietly() }
         try root.synchronizeFilesystem()
+    }
+
+    /// Waits until so many bytes are free: some drivers give back what was removed a while later.
+    func awaitRoom(_ bytes: UInt64, _ bench: Bench) throws {
+        let start = Clock.nanoseconds
+        while try store.driver.status().space.freeBytes < bytes,
+            Clock.nanoseconds - start < bench.plan.spacePatience * 1_000_000_000
+        {
+            try bench.checkpoint()
+            usleep(250_000)
+            try settle()
+        }
     }
 
     /// Has the kernel forget what it has read of the files that devices are in.

@@ -40,7 +40,7 @@ struct DataWork: Work {
     let bench: Bench
 
     func prepare(_ contender: Contender) throws {
-        try contender.make("base") { try bench.writeTree(16, in: $0) }
+        try bench.makeBase(on: contender)
     }
 
     func round(_ number: Int, _ contender: Contender, _ recorder: inout Recorder) throws {
@@ -99,7 +99,7 @@ struct MetadataWork: Work {
     let bench: Bench
 
     func prepare(_ contender: Contender) throws {
-        try contender.make("base") { try bench.writeTree(16, in: $0) }
+        try bench.makeBase(on: contender)
     }
 
     func round(_ number: Int, _ contender: Contender, _ recorder: inout Recorder) throws {

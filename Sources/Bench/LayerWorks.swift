@@ -11,7 +11,7 @@ struct LifeCycleWork: Work {
     let bench: Bench
 
     func prepare(_ contender: Contender) throws {
-        try contender.make("base") { try bench.writeTree(bench.plan.treeFiles, in: $0) }
+        try bench.makeBase(of: bench.plan.treeFiles, on: contender)
     }
 
     func round(_ number: Int, _ contender: Contender, _ recorder: inout Recorder) throws {
@@ -87,7 +87,7 @@ struct ParallelWork: Work {
     let bench: Bench
 
     func prepare(_ contender: Contender) throws {
-        try contender.make("base") { try bench.writeTree(16, in: $0) }
+        try bench.makeBase(on: contender)
     }
 
     func round(_ number: Int, _ contender: Contender, _ recorder: inout Recorder) throws {

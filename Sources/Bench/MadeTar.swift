@@ -9,6 +9,14 @@ struct MadeTar {
     let files: Int
     let bytesPerFile: Int
 
+    /// What is imported where no real one is given.
+    static func imported(_ plan: Plan) -> MadeTar {
+        MadeTar(files: plan.importFiles, bytesPerFile: plan.importFileBytes)
+    }
+
+    /// The parent in which changes are looked for.
+    static func tree(_ files: UInt64) -> MadeTar { MadeTar(files: Int(files), bytesPerFile: 200) }
+
     /// Of the tar.
     var bytes: UInt64 {
         let directories = (files + 99) / 100

@@ -31,9 +31,12 @@ struct Look {
     init(_ entry: Report.Entry, index: Int) {
         // Known drivers have their colours on every page, in the order in which they are preferred.
         let known = ["btrfs", "devicemapper", "zfs", "overlay2", "aufs", "vfs"].firstIndex(of: entry.name)
-        let number = entry.kind == .driver ? known ?? index % 6 : index % 4
-        style = entry.kind == .driver ? "s\(number)" : "peer p\(number)"
-        shape = entry.kind == .driver ? number : number + 6
+        switch entry.kind {
+        case .driver: (style, shape) = ("s\(known ?? index % 6)", known ?? index)
+        // Four kinds of lines and five marks: twenty peers are told from each other.
+        case .peer: (style, shape) = ("peer p\(index % 4)", index)
+        case .floor: (style, shape) = ("floor", index)
+        }
     }
 
     func mark(_ x: Double, _ y: Double) -> String {

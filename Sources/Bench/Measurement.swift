@@ -59,6 +59,13 @@ public struct Measurement: Codable, Sendable, Equatable {
         Measurement("space.return", .space, "time until removed space is back"),
     ]
 
+    /// The best median of those that have one, where they are two or more. The bare kernel calls are no match for anybody.
+    public func best(of entries: [Report.Entry], at point: UInt64? = nil) -> UInt64? {
+        let medians = entries.filter { $0.kind != .floor }.compactMap { $0.result(id, at: point)?.median }
+        if medians.count < 2 { return nil }
+        return better == .lower ? medians.min() : medians.max()
+    }
+
     public static func known(_ id: String) -> Measurement? { all.first { $0.id == id } }
 
     public init(

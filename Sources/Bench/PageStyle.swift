@@ -36,7 +36,8 @@ extension ReportPage {
         .s0 { --c: var(--s0) } .s1 { --c: var(--s1) } .s2 { --c: var(--s2) } .s3 { --c: var(--s3) } .s4 { --c: var(--s4) }
         .s5 { --c: var(--s5) } .peer { --c: var(--peer) } .p0 .line { stroke-dasharray: 6 3 } .p1 .line { stroke-dasharray: 2 3 }
         .p2 .line { stroke-dasharray: 9 3 2 3 } .p3 .line { stroke-dasharray: 1 4 }
-        .peer rect, .peer .mark { stroke: var(--soft); stroke-width: 1 }
+        .peer rect, .peer .mark { stroke: var(--soft); stroke-width: 1 } svg .peer text { fill: var(--soft) }
+        .floor rect, .floor .mark { fill: none; stroke: var(--ink); stroke-dasharray: 2 2 } .floor { --c: var(--ink) }
         .wide { overflow-x: auto; margin: .5rem 0 } table { border-collapse: collapse; font-size: .88rem; width: 100% }
         th, td { text-align: right; padding: .3rem .7rem; border-bottom: 1px solid var(--rule); white-space: nowrap;
           font-variant-numeric: tabular-nums } th { font-weight: 600; vertical-align: bottom }

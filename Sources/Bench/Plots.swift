@@ -12,9 +12,10 @@ struct Plot {
         entries.filter { $0.entry.results.contains { $0.measurement == measurement.id } }
     }
 
-    /// Bars where there is one figure, lines where it is measured against something; empty of nothing.
+    /// Bars where there is one figure, lines where it is measured against something; empty of nothing, and of a bar that
+    /// has none beside it.
     var figure: String {
-        if present.isEmpty { return "" }
+        if present.isEmpty || measurement.axis == nil && present.count == 1 && entries.count > 1 { return "" }
         let drawing = measurement.axis == nil ? bars : lines
         let better = measurement.better == .lower ? "less is better" : "more is better"
         return """
@@ -45,8 +46,7 @@ struct Plot {
         let label = min(170, Double(rows.map { $0.0.entry.name.count }.max() ?? 0) * 7.1 + 12)
         let room = Self.width - label - 86
         let most = max(Double(rows.map { $0.1.p90 }.max() ?? 1), 1)
-        let values = rows.map(\.1.median)
-        let best = measurement.better == .lower ? values.min() : values.max()
+        let best = measurement.best(of: rows.map(\.0.entry))
         var svg = open(Double(rows.count) * 24 + 4)
         for (index, (item, result)) in rows.enumerated() {
             let y = Double(index) * 24 + 4

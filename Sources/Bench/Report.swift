@@ -10,7 +10,7 @@
 ///                 "path": "/mnt", "filesystem": "ext4", ...},
 ///        "measurements": [{"id", "group", "title", "unit", "better", "axis"?, "axisUnit"?}],
 ///        "entries": [
-///          {"kind": "driver" | "peer", "name": "btrfs", "ground": "btrfs in a file of 4.00 GiB", "version"?: "...",
+///          {"kind": "driver" | "peer" | "floor", "name": "btrfs", "ground": "btrfs in a file of 4.00 GiB", "version"?: "...",
 ///           "fidelity": {"losses": [], "diffIDs": ["sha256:..."]},
 ///           "results": [{"measurement": "create.child", "at"?: 16, "count": 20, "median": 1234, "p10", "p90", "min",
 ///                        "max"}],
@@ -18,7 +18,8 @@
 ///        "overhead": {"harnessNanoseconds", "workNanoseconds"},
 ///        "recommendation": {...}}]}
 ///
-/// A file of other engines has one run with entries of the kind "peer": `measurements` may leave out those that Lamina
+/// A file of other engines has one run with entries of the kind "peer", one of the bare kernel calls, which no engine on
+/// the same mechanism can be faster than, of the kind "floor": `measurements` may leave out those that Lamina
 /// knows (`Measurement.all`), `fidelity`, `sizes`, `overhead` and `recommendation` may be missing. Runs on the same
 /// kernel and processor are shown together; a median of one is never compared with that of another machine.
 public struct Report: Codable, Sendable, Equatable {
@@ -128,10 +129,11 @@ public struct Report: Codable, Sendable, Equatable {
         public var isEmulated: Bool { processor.hasPrefix("QEMU TCG") }
     }
 
-    /// A driver, or another engine, and what it did.
+    /// A driver, another engine, or the bare kernel calls, and what it did.
     public struct Entry: Codable, Sendable, Equatable {
-        public enum Kind: String, Codable, Sendable {
-            case driver, peer
+        /// In the order in which they are shown.
+        public enum Kind: String, Codable, Sendable, CaseIterable {
+            case driver, peer, floor
         }
 
         public var kind: Kind
@@ -252,7 +254,16 @@ extension Report.Run {
         let own = first.measurements ?? []
         joined.measurements =
             own + (second.measurements ?? []).filter { new in !own.contains { $0.id == new.id } }
-        joined.notes = (first.notes ?? []) + (second.notes ?? [])
+        joined.notes = (first.notes ?? []) + first.otherWork(than: second) + (second.notes ?? [])
         self = joined
+    }
+
+    /// What another run did more or less of, a line each.
+    private func otherWork(than other: Report.Run) -> [String] {
+        let names = other.entries.map(\.name).joined(separator: ", ")
+        return (other.sizes ?? [:]).sorted { $0.key < $1.key }.compactMap { key, size in
+            guard let own = sizes?[key], own != size else { return nil }
+            return "not the same work: \(key) is \(Quantity.grouped(own)), and \(Quantity.grouped(size)) for \(names)"
+        }
     }
 }

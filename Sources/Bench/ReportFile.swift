@@ -72,44 +72,50 @@ extension Report {
     }
 }
 
-/// A directory that reports are written into.
+/// A directory that a report is written into.
 public struct ReportDirectory {
     private let path: String
     /// Whether it was made here: then nothing of it stays where nothing is written.
     private let isMade: Bool
+    private let json, page: WholeFile
 
     /// Makes the directory where there is none, and sees that it can be written.
     /// - Throws: what the kernel says where it cannot.
     public init(_ path: String) throws(StorageError) {
         self.path = path
-        isMade = !exists(path)
+        let isMade = !exists(path)
+        self.isMade = isMade
         do throws(StorageError) {
-            try attempt("write report", path) {
+            (json, page) = try attempt("write report", path) {
                 try makeDirectories(path, mode: 0o755)
-                try FileDescriptor.opening(path + "/report.json.partial", .writeOnly, flags: O_CREAT).closeQuietly()
+                let json = try WholeFile(path + "/report.json")
+                do {
+                    return (json, try WholeFile(path + "/report.html"))
+                } catch {
+                    json.close()
+                    throw error
+                }
             }
         } catch {
-            abandon()
+            if isMade { rmdir(path) }
             throw error
         }
     }
 
-    /// Writes `report.json` and `report.html`: each whole, or as it was.
+    /// Writes `report.json` and `report.html`: each whole, or as it was. Once.
     public func write(_ report: Report) throws(StorageError) {
-        for (name, text) in [("report.json", report.json + "\n"), ("report.html", ReportPage(report).html)] {
-            let file = "\(path)/\(name)"
-            try attempt("write report", file) {
-                try writeText(text, to: file + ".partial")
-                // For everybody, as a file made by a redirection would be.
-                try check(chmod(file + ".partial", 0o644), "chmod", file)
-                try check(rename(file + ".partial", file), "rename", file)
+        try attempt("write report", path) {
+            for (file, text) in [(json, report.json + "\n"), (page, ReportPage(report).html)] {
+                try Array(text.utf8).withUnsafeBytes { try file.descriptor.writeFully($0, to: path) }
+                try file.publish()
             }
         }
     }
 
-    /// Removes what was made for a report that is not written.
-    public func abandon() {
-        for name in ["report.json", "report.html"] { unlink("\(path)/\(name).partial") }
+    /// Lets go of the files; what was made for a report that is not written is gone.
+    public func close() {
+        for file in [json, page] { file.close() }
+        // Stays where something is in it.
         if isMade { rmdir(path) }
     }
 }

@@ -37,7 +37,7 @@ private struct Section {
 
     init(_ run: Report.Run) {
         self.run = run
-        let sorted = run.entries.filter { $0.kind == .driver } + run.entries.filter { $0.kind == .peer }
+        let sorted = Report.Entry.Kind.allCases.flatMap { kind in run.entries.filter { $0.kind == kind } }
         var counts: [Report.Entry.Kind: Int] = [:]
         entries = sorted.map { entry in
             let index = counts[entry.kind, default: 0]
@@ -94,7 +94,12 @@ private struct Section {
             let marker =
                 "<svg viewBox=\"0 0 26 14\" class=\"\(look.style)\" aria-hidden=\"true\">"
                 + "<path class=\"line\" d=\"M0 7H26\"/>\(look.mark(13, 7))</svg>"
-            let kind = entry.kind == .peer ? "peer" + (entry.version.map { " " + $0 } ?? "") : entry.ground ?? ""
+            let kind =
+                switch entry.kind {
+                case .driver: entry.ground ?? ""
+                case .peer: "peer" + (entry.version.map { " " + $0 } ?? "")
+                case .floor: "no engine on it can be faster"
+                }
             return marker + escaped(entry.name) + " <small>\(escaped(kind))</small>"
         }
         return "<ul class=\"legend\">" + list(items) + "</ul>\n"
@@ -122,8 +127,7 @@ private struct Section {
 
     private func row(_ measurement: Measurement, _ point: UInt64?) -> String {
         let results = entries.map { $0.entry.result(measurement.id, at: point) }
-        let medians = results.compactMap { $0?.median }
-        let best = measurement.better == .lower ? medians.min() : medians.max()
+        let best = measurement.best(of: entries.map(\.entry), at: point)
         let at = point.map { " <small>\(escaped(Quantity.place($0, on: measurement)))</small>" }
         let cells = results.map { result -> String in
             guard let result else { return "<td>–</td>" }

@@ -6,6 +6,8 @@ import StorageDriver
 struct Rounds {
     let bench: Bench
     let works: [any Work]
+    /// Bytes that must be free before a driver begins.
+    let room: UInt64
     let logger: Logger
     let progress: (BenchRun.Progress) -> Void
     private let began = Clock.nanoseconds
@@ -14,10 +16,11 @@ struct Rounds {
     private var workNanoseconds: UInt64 = 0
 
     init(
-        bench: Bench, works: [any Work], logger: Logger, progress: @escaping (BenchRun.Progress) -> Void
+        bench: Bench, works: [any Work], room: UInt64, logger: Logger, progress: @escaping (BenchRun.Progress) -> Void
     ) {
         self.bench = bench
         self.works = works
+        self.room = room
         self.logger = logger
         self.progress = progress
     }
@@ -30,6 +33,7 @@ struct Rounds {
                 show("\(work.title): making ready, \(contender.driver)", Double(index))
                 try bench.checkpoint()
                 let isReady = try contender.run(work) { _ in
+                    try contender.awaitRoom(room, bench)
                     try work.prepare(contender)
                     try contender.settle()
                 }
@@ -63,6 +67,7 @@ struct Rounds {
                 try bench.checkpoint()
                 let before = Clock.nanoseconds
                 let isDone = try contender.run(work) { recorder in
+                    try contender.awaitRoom(room, bench)
                     recorder.isWarmUp = round == 0
                     try work.round(round, contender, &recorder)
                     recorder.isWarmUp = false
@@ -76,12 +81,13 @@ struct Rounds {
         }
     }
 
-    /// All works count alike: they have the same time.
+    /// All works count alike; those to come are thought to take as long as those before them, and half of the time that
+    /// they have at least.
     private func show(_ step: String, _ done: Double) {
-        let part = done / Double(works.count)
         let elapsed = Double(Clock.nanoseconds - began) / 1e9
-        let left = part > 0.05 ? UInt64(elapsed * (1 - part) / part) : nil
-        progress(BenchRun.Progress(step: step, part: part, secondsLeft: left))
+        let each = max(done < 1 ? 0 : elapsed / done, Double(bench.plan.secondsPerWork) / 2)
+        let left = UInt64(each * (Double(works.count) - done))
+        progress(BenchRun.Progress(step: step, part: done / Double(works.count), secondsLeft: left))
     }
 
     /// The time of the loops that was not the works' own, and what timing itself takes, beside the time that was timed.

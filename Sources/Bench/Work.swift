@@ -70,6 +70,11 @@ struct Bench: Sendable {
         }
     }
 
+    /// Makes the committed layer `base`, with so many small files.
+    func makeBase(of files: Int = 16, on contender: Contender) throws {
+        try contender.make("base") { try writeTree(files, in: $0) }
+    }
+
     /// Writes so many files of a few KiB into directories of a hundred each.
     func writeTree(_ files: Int, in root: FileDescriptor) throws {
         var generator = generator(1)

@@ -15,9 +15,12 @@ struct BenchMeasure: ParsableCommand {
         discussion: """
             Every driver gets a root of its own, does the same work in turn with the others, and is taken down again. \
             The roots are made where --root (or LAMINA_ROOT) says, else below --out, else in TMPDIR. Without --loop all \
-            work on the filesystem there; with it each gets a file of that size, and btrfs, devicemapper and zfs take \
-            part anywhere.
-            quick takes two or three minutes, full about half an hour; other work on the machine disturbs both.
+            work on the filesystem there; with it each gets a file of that size, with a filesystem of the kind of --fs \
+            where it needs one, and btrfs, devicemapper and zfs take part anywhere. --pool and --data give devicemapper \
+            (--pool also zfs, when --drivers names that) what they give it in lamina init, for the time of the bench; \
+            all others work on the filesystem.
+            quick takes two or three minutes, full about ten, and 2.75 GiB for each driver; other work on the machine \
+            disturbs both.
             """)
 
     enum Profile: String, ExpressibleByArgument, CaseIterable {
@@ -32,13 +35,13 @@ struct BenchMeasure: ParsableCommand {
     @Option(help: "The same number is the same work.") var seed: UInt64 = 1
     @Option(help: "A directory for report.json and report.html.", completion: .directory) var out: String?
     @Option(help: "A root's tar to import, instead of one that is made.", completion: .file()) var real: String?
-    @Option(help: "Give each driver a file of this size (as 4G).") var loop: ByteCount?
-    @Option(help: "With --loop: ext4 or xfs, in layers of a thin pool and below directories of layers.")
-    var fs = "ext4"
+    @OptionGroup(title: "What the drivers stand on") var backing: BackingOptions
 
     func validate() throws {
-        if !["ext4", "xfs"].contains(fs) { throw ValidationError("--fs is ext4 or xfs, not \(fs)") }
-        if fs != "ext4", loop == nil { throw ValidationError("--fs needs --loop") }
+        if backing.fs != nil, backing.driverOptions.backing == nil {
+            throw ValidationError("--fs needs --loop, --pool or --data")
+        }
+        if backing.force, backing.data == nil { throw ValidationError("--force needs --data") }
         if drivers.split(separator: ",", omittingEmptySubsequences: false).contains("") {
             throw ValidationError("--drivers has an empty name in it")
         }
@@ -48,23 +51,19 @@ struct BenchMeasure: ParsableCommand {
         try global.requireRoot(for: "bench")
         let interruption = Interruption()
         let directory = try out.map { path throws(StorageError) in try ReportDirectory(absolutePath(path)) }
-        do {
-            let bench = try BenchRun(options, logger: global.logger) { interruption.isStopped }
-            let progress = BenchProgress()
-            defer { progress.finish() }
-            let report = try bench.run { directory in
-                note("comparing \(bench.drivers.joined(separator: ", ")) in \(directory)")
-            } progress: {
-                progress.show($0)
-            }
-            progress.finish()
-            try directory?.write(report)
-            if let out { note("report: \(out)/report.html") }
-            if global.json { print(report.json) } else { BenchTable(report).print() }
-        } catch {
-            directory?.abandon()
-            throw error
+        defer { directory?.close() }
+        let bench = try BenchRun(options, logger: global.logger) { interruption.isStopped }
+        let progress = BenchProgress()
+        defer { progress.finish() }
+        let report = try bench.run { directory in
+            note("comparing \(bench.drivers.joined(separator: ", ")) in \(directory)")
+        } progress: {
+            progress.show($0)
         }
+        progress.finish()
+        try directory?.write(report)
+        if let out { note("report: \(out)/report.html") }
+        if global.json { print(report.json) } else { BenchTable(report).print() }
     }
 
     private var options: BenchRun.Options {
@@ -79,7 +78,7 @@ struct BenchMeasure: ParsableCommand {
         let place = global.namesRoot ? nearestDirectory(global.rootPath) : out ?? temporary ?? "/tmp"
         return BenchRun.Options(
             plan: profile.plan, seed: seed, drivers: names, place: resolvedPath(place) ?? place,
-            fileBytes: loop?.bytes, filesystem: fs, tar: real.map { absolutePath($0) })
+            ground: backing.driverOptions, tar: real.map { absolutePath($0) })
     }
 }
 
@@ -129,12 +128,8 @@ struct BenchReport: ParsableCommand {
     func run() throws {
         let runs = try files.flatMap { file throws(StorageError) in try Report(file: file).runs }
         let directory = try ReportDirectory(absolutePath(out))
-        do {
-            try directory.write(Report(runs: runs))
-        } catch {
-            directory.abandon()
-            throw error
-        }
+        defer { directory.close() }
+        try directory.write(Report(runs: runs))
         if global.json {
             try printJSON(["report": "\(out)/report.json", "page": "\(out)/report.html"])
         } else {

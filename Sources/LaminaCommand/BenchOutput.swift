@@ -32,8 +32,7 @@ struct BenchTable {
     /// Medians; behind each half of the spread, in percent of it. The best has a star.
     private func row(_ measurement: Measurement, _ point: UInt64?, _ run: Report.Run) -> [String] {
         let results = run.entries.map { $0.result(measurement.id, at: point) }
-        let medians = results.compactMap { $0?.median }
-        let best = measurement.better == .lower ? medians.min() : medians.max()
+        let best = measurement.best(of: run.entries, at: point)
         let at = point.map { ": \(Quantity.point($0, of: measurement))" } ?? ""
         return [measurement.title + at]
             + results.map { result in
@@ -41,7 +40,7 @@ struct BenchTable {
                 let spread = 50 * Double(result.p90 - result.p10) / max(Double(result.median), 1)
                 return Quantity.text(result.median, measurement.unit)
                     + (result.count > 1 ? " ±\(UInt64(min(spread, 999).rounded()))%" : "")
-                    + (result.median == best && medians.count > 1 ? " *" : "  ")
+                    + (result.median == best ? " *" : "  ")
             }
     }
 }

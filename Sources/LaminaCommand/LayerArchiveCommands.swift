@@ -147,10 +147,10 @@ struct LayerDiff: ParsableCommand {
             _ = try write(store, layer, to: .standardOutput)
             return
         }
-        let file = try WholeFile(output)
+        let file = try attempt("write", output) { try WholeFile(output) }
         defer { file.close() }
         let written = try write(store, layer, to: file.descriptor)
-        try file.publish()
+        try attempt("write", output) { try file.publish() }
         if global.json {
             try printJSON(
                 Report(name: name, diffID: written.diffID, digest: written.digest, bytes: written.bytes))

@@ -1,4 +1,5 @@
 import Foundation
+import Glibc
 import LinuxSystem
 
 /// The command of this build, run as a user would.
@@ -24,8 +25,13 @@ public struct LaminaTool: Sendable {
         }
     }
 
-    /// Starts it; the caller waits.
+    /// Starts it; the caller waits. As from a shell, signals reach it: threads that run tests may block them, which what
+    /// they start would take over.
     public func start(_ arguments: [String]) throws -> Process {
+        var (none, own) = (sigset_t(), sigset_t())
+        sigemptyset(&none)
+        pthread_sigmask(SIG_SETMASK, &none, &own)
+        defer { pthread_sigmask(SIG_SETMASK, &own, nil) }
         let process = Process()
         process.executableURL = URL(fileURLWithPath: Self.path)
         process.arguments = arguments + ["--root", root]

@@ -118,10 +118,25 @@ enum MadeReport {
         let guest = MadeReport.run(
             [MadeReport.entry("devicemapper", [MadeReport.result("mount", 9)])], host: MadeReport.host("6.12"))
         var peer = MadeReport.run([MadeReport.entry("docker btrfs", kind: .peer, [MadeReport.result("mount", 6)])])
-        (peer.profile, peer.notes) = (nil, ["of peers"])
+        (peer.profile, peer.notes, peer.sizes) = (nil, ["of peers"], ["treeFiles": 5000, "rounds": 20])
         let sections = Report(runs: [peer, guest, driver]).sections
         #expect(sections.map { $0.entries.map(\.name) } == [["btrfs", "docker btrfs"], ["devicemapper"]])
-        #expect(sections[0].profile == "quick" && sections[0].notes == ["a note", "of peers"])
+        let difference = "not the same work: treeFiles is 500, and 5,000 for docker btrfs"
+        #expect(sections[0].profile == "quick" && sections[0].notes == ["a note", difference, "of peers"])
+    }
+
+    /// Of peers and drivers; what the kernel's calls alone take is no match for them.
+    @Test func theBestIsAnEngine() throws {
+        let mount = try #require(Measurement.known("mount"))
+        let rate = try #require(Measurement.known("read.sequential"))
+        let entries = [
+            MadeReport.entry("btrfs", [MadeReport.result("mount", 5), MadeReport.result("read.sequential", 5)]),
+            MadeReport.entry(
+                "docker btrfs", kind: .peer, [MadeReport.result("mount", 4), MadeReport.result("read.sequential", 4)]),
+            MadeReport.entry("bare calls", kind: .floor, [MadeReport.result("mount", 1)]),
+        ]
+        #expect(mount.best(of: entries) == 4 && rate.best(of: entries) == 5)
+        #expect(mount.best(of: [entries[0], entries[2]]) == nil, "one alone is compared with nobody")
     }
 
     @Test(
@@ -189,10 +204,21 @@ enum MadeReport {
     }
 
     @Test func figuresAreDrawn() {
+        // Both have the one; the other only one driver has, as a line.
         #expect(page.contains(">5.00 µs</text>"))
         #expect(page.matches(of: #/<figure>/#).count == 2)
         #expect(page.contains("layers in the chain") && page.contains("lost data, and has no score"))
         #expect(!page.contains("nan") && !page.contains("inf,") && !page.contains("inf\""))
+    }
+
+    /// A bar says something beside another one, or where nobody else was measured.
+    @Test func oneBarAloneIsLeftToTheTable() {
+        let btrfs = MadeReport.entry("btrfs", [MadeReport.result("mount", 5000), MadeReport.result("view", 7000)])
+        let other = MadeReport.entry("vfs", [MadeReport.result("mount", 6000)])
+        func figures(_ entries: Report.Entry...) -> Int {
+            ReportPage(Report(runs: [MadeReport.run(entries)])).html.matches(of: #/<figure>/#).count
+        }
+        #expect(figures(btrfs) == 2 && figures(btrfs, other) == 1)
     }
 
     @Test func anEmptyReportIsAPage() {

@@ -96,16 +96,22 @@ import Testing
         #expect(Comparison(report(1, spread: 0), Report(runs: [])).rows.isEmpty)
     }
 
+    /// Parts of nothing are no numbers.
     @Test func nothingIsNoReasonToFail() {
         let rows = Comparison(report(0, spread: 0), report(5000, spread: 0)).rows
         #expect(rows[0].before == 0 && rows[0].verdict == .worse)
+        #expect(rows[0].changePerMille == 5_000_000)
+        let same = Comparison(report(0, spread: 0), report(0, spread: 0)).rows
+        #expect(same[0].verdict == .same && same[0].changePerMille == 0)
     }
 }
 
 /// Who takes part.
 @Suite struct DriverChoiceTests {
-    private func names(_ host: HostFacts, _ named: [String]? = nil, inFiles: Bool = false) throws -> [String] {
-        try DriverChoice.choose(host, named: named, inFiles: inFiles).map { "\($0.driver) \($0.ground)" }
+    private func names(
+        _ host: HostFacts, _ named: [String]? = nil, _ backing: DriverOptions.Backing? = nil
+    ) throws -> [String] {
+        try DriverChoice.choose(host, named: named, backing: backing).map { "\($0.driver) \($0.ground)" }
     }
 
     @Test func onAPlainFilesystem() throws {
@@ -116,10 +122,37 @@ import Testing
     @Test func inFilesAllStandOnFiles() throws {
         for place in [HostFacts.Filesystem.ext4, .btrfs, .tmpfs] {
             let host = HostFacts.with(place).with(filesystem: "ext4", bytes: 4 << 30)
-            let names = try names(host, inFiles: true)
+            let names = try names(host, nil, .loop(bytes: 4 << 30))
             #expect(names.contains("btrfs ownFile") && names.contains("overlay2 filesystemInFile"))
             #expect(names.last == "vfs filesystemInFile" && !names.contains { $0.hasSuffix("place") })
         }
+    }
+
+    @Test func whatIsGivenGoesToTheDriverThatTakesIt() throws {
+        let (disk, pool) = (
+            DriverOptions.Backing.devices(data: "/dev/x", metadata: nil), DriverOptions.Backing.pool("x")
+        )
+        for given in [disk, pool] {
+            #expect(try names(.with(.ext4), nil, given) == ["devicemapper given", "overlay2 place", "vfs place"])
+            #expect(
+                try names(.with(.btrfs), ["btrfs", "devicemapper"], given) == ["btrfs place", "devicemapper given"])
+        }
+        var withZFS = HostFacts.with(.ext4)
+        withZFS.kernelFilesystems.insert("zfs")
+        withZFS.tools["zfs"] = "/sbin/zfs"
+        withZFS.tools["zpool"] = "/sbin/zpool"
+        #expect(try names(withZFS, ["zfs", "vfs"], pool) == ["zfs given", "vfs place"])
+        for (named, given, words) in [
+            (["btrfs", "vfs"], disk, "no driver of btrfs, vfs takes it"), (["zfs"], disk, "no driver of zfs takes it"),
+            (["zfs", "devicemapper"], pool, "devicemapper and zfs both take it"),
+        ] {
+            let error = #expect(throws: StorageError.self) { try names(withZFS, named, given) }
+            #expect(error?.kind == .invalidArgument && error?.message.contains(words) == true)
+        }
+        var without = HostFacts.with(.ext4)
+        without.deviceMapper = nil
+        let error = #expect(throws: StorageError.self) { try names(without, nil, disk) }
+        #expect(error?.kind == .failedPrecondition && error?.object == "devicemapper")
     }
 
     @Test func whatCannotTakePartIsRefused() {

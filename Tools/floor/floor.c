@@ -63,8 +63,10 @@ static void run(const char *format, ...) {
 // MARK: Times
 
 struct series {
+    // Of `lamina bench` where it is the same step; else with a title of its own.
     const char *id, *title;
     bool rate;
+    int at;
     uint64_t values[MOST_ROUNDS];
     int count;
 };
@@ -124,16 +126,23 @@ static void report(const char *name, const char *ground, struct series *all, int
     printf(",\"processor\":");
     print_text(processor);
     printf(",\"processors\":%ld},\"measurements\":[", sysconf(_SC_NPROCESSORS_ONLN));
+    const char *comma = "";
     for (int i = 0; i < count; i++) {
-        printf("%s{\"id\":\"%s\",\"group\":\"lifeCycle\",\"title\":\"%s\",\"unit\":\"%s\",\"better\":\"%s\"}", i ? "," : "",
-               all[i].id, all[i].title, all[i].rate ? "perSecond" : "nanoseconds", all[i].rate ? "higher" : "lower");
+        if (!all[i].title) continue;
+        printf("%s{\"id\":\"%s\",\"group\":\"lifeCycle\",\"title\":\"%s\",\"unit\":\"nanoseconds\",\"better\":\"lower\"}", comma,
+               all[i].id, all[i].title);
+        comma = ",";
     }
-    printf("],\"entries\":[{\"kind\":\"peer\",\"name\":\"%s\",\"ground\":\"%s\",\"results\":[", name, ground);
+    printf("],\"notes\":[\"bare kernel calls: create, remove and creates at once are the call that makes or removes a "
+           "snapshot, and what a database writes of one durable transaction\"],");
+    printf("\"entries\":[{\"kind\":\"floor\",\"name\":\"%s\",\"ground\":\"%s\",\"results\":[", name, ground);
     for (int i = 0; i < count; i++) {
         qsort(all[i].values, all[i].count, sizeof(uint64_t), ascending);
-        printf("%s{\"measurement\":\"%s\",\"count\":%d,\"median\":%lu,\"p10\":%lu,\"p90\":%lu,\"min\":%lu,\"max\":%lu}",
-               i ? "," : "", all[i].id, all[i].count, quantile(&all[i], 50), quantile(&all[i], 10),
-               quantile(&all[i], 90), quantile(&all[i], 0), quantile(&all[i], 100));
+        printf("%s{\"measurement\":\"%s\",", i ? "," : "", all[i].id);
+        if (all[i].at) printf("\"at\":%d,", all[i].at);
+        printf("\"count\":%d,\"median\":%lu,\"p10\":%lu,\"p90\":%lu,\"min\":%lu,\"max\":%lu}", all[i].count,
+               quantile(&all[i], 50), quantile(&all[i], 10), quantile(&all[i], 90), quantile(&all[i], 0),
+               quantile(&all[i], 100));
     }
     printf("]}]}]}\n");
 }
@@ -290,23 +299,23 @@ static void devicemapper(int rounds) {
     deactivate(layer);
 
     static struct series all[] = {
-        {.id = "floor.create", .title = "create_snap message"},
-        {.id = "floor.activate", .title = "activate"},
+        {.id = "create.child"},
+        {.id = "floor.activate", .title = "activate, bare calls"},
         {.id = "floor.transaction", .title = "one durable transaction"},
-        {.id = "floor.mount", .title = "mount, 4 KiB and fsync"},
-        {.id = "floor.unmount", .title = "unmount and deactivate"},
-        {.id = "floor.delete", .title = "delete message"},
-        {.id = "floor.parallel", .title = "create_snap and transaction, 8 at once", .rate = true},
+        {.id = "floor.mount", .title = "mount, 4 KiB and fsync, bare calls"},
+        {.id = "floor.unmount", .title = "unmount and deactivate, bare calls"},
+        {.id = "remove"},
+        {.id = "parallel.create", .rate = true, .at = THREADS},
     };
     for (int round = 0; round <= rounds && !stopped; round++) {
         unsigned id = round + 1;
         uint64_t start = now();
         if (message("create_snap %u 0", id) != 0) fail("create_snap");
+        note(&all[2], durable_transaction(), round);
         note(&all[0], now() - start, round);
         start = now();
         activate(layer, id, node, sizeof node);
         note(&all[1], now() - start, round);
-        note(&all[2], durable_transaction(), round);
 
         start = now();
         if (mount(node, target, "ext4", 0, NULL) != 0) fail("mount %s", node);
@@ -323,6 +332,7 @@ static void devicemapper(int rounds) {
         note(&all[4], now() - start, round);
         start = now();
         if (message("delete %u", id) != 0) fail("delete");
+        durable_transaction();
         note(&all[5], now() - start, round);
 
         pthread_t threads[THREADS];
@@ -332,7 +342,7 @@ static void devicemapper(int rounds) {
         note(&all[6], THREADS * 1000000000ULL / (now() - start), round);
         for (int i = 0; i < THREADS; i++) if (message("delete %d", 10000 + i) != 0) fail("delete");
     }
-    report("bare kernel calls, dm-thin", "a thin pool in files of 2 GiB", all, sizeof all / sizeof *all);
+    report("bare calls, dm-thin", "a thin pool in files of 2 GiB", all, sizeof all / sizeof *all);
 }
 
 // MARK: btrfs
@@ -381,20 +391,21 @@ static void btrfs(int rounds) {
     if (base < 0 || ioctl(base, BTRFS_IOC_SUBVOL_SETFLAGS, &flags) != 0) fail("base");
 
     static struct series all[] = {
-        {.id = "floor.create", .title = "snapshot ioctl"},
+        {.id = "create.child"},
         {.id = "floor.transaction", .title = "one durable transaction"},
-        {.id = "floor.delete", .title = "destroy ioctl"},
-        {.id = "floor.parallel", .title = "snapshot and transaction, 8 at once", .rate = true},
+        {.id = "remove"},
+        {.id = "parallel.create", .rate = true, .at = THREADS},
     };
     for (int round = 0; round <= rounds && !stopped; round++) {
         char name[32];
         snprintf(name, sizeof name, "s%d", round);
         uint64_t start = now();
         snapshot(base, name);
-        note(&all[0], now() - start, round);
         note(&all[1], durable_transaction(), round);
+        note(&all[0], now() - start, round);
         start = now();
         destroy(name);
+        durable_transaction();
         note(&all[2], now() - start, round);
         pthread_t threads[THREADS];
         start = now();
@@ -409,7 +420,7 @@ static void btrfs(int rounds) {
     close(base);
     close(records);
     records = outside;
-    report("bare kernel calls, btrfs", "btrfs in a file of 2 GiB", all, sizeof all / sizeof *all);
+    report("bare calls, btrfs", "btrfs in a file of 2 GiB", all, sizeof all / sizeof *all);
 }
 
 int main(int count, char **words) {

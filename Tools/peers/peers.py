@@ -17,8 +17,10 @@ from machine import Failure, at_once, unmount_below
 
 KINDS = {"containerd": (containerd.Containerd, containerd.SNAPSHOTTERS), "docker": (docker.Docker, docker.DRIVERS),
          "containers-storage": (storage.Storage, storage.DRIVERS)}
-# Of `lamina bench --profile quick`.
-TREE_FILES, IMPORT_FILES, IMPORT_BYTES, CHANGES_FILES, THREADS = 500, 2000, 12 << 10, (1000, 10_000), (1, 2, 8, 32)
+# The works of `lamina bench` (Plan.swift): files in the parent, files and bytes of each in the tar, files in which changes
+# are looked for.
+PROFILES = {"quick": (500, 2000, 12 << 10, (1000, 10_000)), "full": (5000, 10_000, 20 << 10, (1000, 10_000, 50_000))}
+THREADS = 1, 2, 8, 32
 SECONDS_PER_WORK = 60
 MEASUREMENTS = [
     ("remove.collected", "removed, and the space given back", "nanoseconds", "lower"),
@@ -80,8 +82,11 @@ class LifeCycle:
     measurement = "create.child"
     least_rounds = 3
 
+    def __init__(self, files):
+        self.files = files
+
     def prepare(self, peer):
-        peer.base = peer.engine.make_base("base", TREE_FILES)
+        peer.base = peer.engine.make_base("base", self.files)
 
     def round(self, peer, number):
         engine, child, view = peer.engine, f"child-{number}", f"view-{number}"
@@ -207,6 +212,7 @@ def host():
 def main():
     names = [f"{kind}-{driver}" for kind, (_, drivers) in KINDS.items() for driver in drivers]
     parser = argparse.ArgumentParser(prog="peers")
+    parser.add_argument("--profile", choices=PROFILES, default="quick")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--only")
     parser.add_argument("--directory", default=tempfile.gettempdir())
@@ -234,16 +240,17 @@ def main():
             peers.append(peer)
             peer.engine.start()
         tar = f"{place}/import.tar"
-        trees.write_tar(tar, IMPORT_FILES, IMPORT_BYTES)
+        tree_files, import_files, import_bytes, changes_files = PROFILES[options.profile]
+        trees.write_tar(tar, import_files, import_bytes)
         containerd.write_oci(tar)
-        works = [LifeCycle(), Parallel(), Import(tar)]
-        for files in CHANGES_FILES:
+        works = [LifeCycle(tree_files), Parallel(), Import(tar)]
+        for files in changes_files:
             tree = f"{place}/tree-{files}.tar"
             trees.write_tar(tree, files, 200)
             works.append(Changes(files, tree))
         for work in works:
             run(work, peers, options.rounds)
-        sizes = {"treeFiles": TREE_FILES, "importBytes": os.stat(tar).st_size, "rounds": options.rounds}
+        sizes = {"treeFiles": tree_files, "changesFiles": max(changes_files), "rounds": options.rounds}
         result = {
             "startedAt": started.strftime("%Y-%m-%dT%H:%M:%S.%f") + "000Z",
             "seconds": int((datetime.datetime.now(datetime.timezone.utc) - started).total_seconds()),
