@@ -18,7 +18,7 @@ struct ImportWork: Work {
         try recorder.time("import") {
             _ = try contender.store.importLayer(LayerName("import-\(number)"), from: input, named: tar)
         }
-        try contender.remove("import-\(number)")
+        try contender.remove("import-\(number)", timedAs: "remove.import", by: &recorder)
     }
 }
 

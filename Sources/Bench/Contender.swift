@@ -122,6 +122,12 @@ final class Contender {
         try store.remove(LayerName(name))
         store.finishRemovals()
     }
+
+    /// The same; what is timed is what its caller waits for by itself.
+    func remove(_ name: String, timedAs measurement: String, by recorder: inout Recorder) throws {
+        try recorder.time(measurement) { try store.remove(LayerName(name)) }
+        store.finishRemovals()
+    }
     func mount(_ name: String) throws -> String { try store.mount(LayerName(name)).target }
     func unmount(_ name: String) throws { try store.unmount(LayerName(name)) }
 

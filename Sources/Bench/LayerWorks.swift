@@ -30,8 +30,7 @@ struct LifeCycleWork: Work {
         try recorder.time("view") { try contender.view(view, of: child) }
         try contender.remove(view)
         let start = Clock.nanoseconds
-        try recorder.time("remove") { try contender.store.remove(LayerName(child)) }
-        contender.store.finishRemovals()
+        try contender.remove(child, timedAs: "remove", by: &recorder)
         recorder.note("remove.collected", Clock.nanoseconds - start)
     }
 }

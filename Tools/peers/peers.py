@@ -23,7 +23,6 @@ PROFILES = {"quick": (500, 2000, 12 << 10, (1000, 10_000)), "full": (5000, 10_00
 THREADS = 1, 2, 8, 32
 SECONDS_PER_WORK = 60
 MEASUREMENTS = [
-    ("remove.collected", "removed, and the space given back", "nanoseconds", "lower"),
     ("call", "a call that does nothing", "nanoseconds", "lower"),
     ("command.start", "start of the command", "nanoseconds", "lower"),
     ("command.create", "create on a parent, by the command", "nanoseconds", "lower"),
