@@ -3,11 +3,11 @@ extension ReportPage {
     static let style = """
         :root { color-scheme: light dark; --back: #fcfbf9; --ink: #1c1d20; --soft: #62656d; --rule: #e2dfd8; --card: #fff;
           --good: #10684d; --bad: #b3261e;
-          --s0: #1f6fb5; --s1: #c4511a; --s2: #7b4fb8; --s3: #14806a; --s4: #9a7b0a; --s5: #8c8f96; --peer: #b9bcc4; }
+          --s0: #1f6fb5; --s1: #c4511a; --s2: #7b4fb8; --s3: #14806a; --s4: #9a7b0a; --s5: #b03a72; --peer: #b9bcc4; }
         @media (prefers-color-scheme: dark) {
           :root { --back: #14161a; --ink: #e8e6e1; --soft: #a0a4ad; --rule: #2d3138; --card: #1b1e24;
             --good: #64c9a5; --bad: #f2a09a;
-            --s0: #64a8e8; --s1: #f0905c; --s2: #b693ea; --s3: #50c2a5; --s4: #d9b943; --s5: #8f949e; --peer: #565b65; } }
+            --s0: #64a8e8; --s1: #f0905c; --s2: #b693ea; --s3: #50c2a5; --s4: #d9b943; --s5: #e78bb5; --peer: #565b65; } }
         * { box-sizing: border-box }
         html { -webkit-text-size-adjust: 100% }
         body { margin: 0 auto; padding: 2rem 1.25rem 4rem; max-width: 74rem; background: var(--back); color: var(--ink);

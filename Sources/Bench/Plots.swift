@@ -12,10 +12,9 @@ struct Plot {
         entries.filter { $0.entry.results.contains { $0.measurement == measurement.id } }
     }
 
-    /// Bars where there is one figure, lines where it is measured against something; empty of nothing, and of a bar that
-    /// has none beside it.
+    /// Bars where there is one figure, lines where it is measured against something; empty where no engine has it.
     var figure: String {
-        if present.isEmpty || measurement.axis == nil && present.count == 1 && entries.count > 1 { return "" }
+        if present.allSatisfy({ $0.entry.kind == .floor }) { return "" }
         let drawing = measurement.axis == nil ? bars : lines
         let better = measurement.better == .lower ? "less is better" : "more is better"
         return """
@@ -101,7 +100,8 @@ struct Plot {
         }
         svg += "<text class=\"tick\" x=\"\(coordinate((left + right) / 2))\" y=\"226\" text-anchor=\"middle\">"
         svg += "\(escaped(measurement.axis ?? ""))</text>\n"
-        for item in present { svg += line(item.entry, item.look, across, up) }
+        // What comes first is seen best.
+        for item in present.reversed() { svg += line(item.entry, item.look, across, up) }
         return svg + "</svg>\n"
     }
 

@@ -204,21 +204,19 @@ enum MadeReport {
     }
 
     @Test func figuresAreDrawn() {
-        // Both have the one; the other only one driver has, as a line.
         #expect(page.contains(">5.00 µs</text>"))
         #expect(page.matches(of: #/<figure>/#).count == 2)
         #expect(page.contains("layers in the chain") && page.contains("lost data, and has no score"))
         #expect(!page.contains("nan") && !page.contains("inf,") && !page.contains("inf\""))
     }
 
-    /// A bar says something beside another one, or where nobody else was measured.
-    @Test func oneBarAloneIsLeftToTheTable() {
-        let btrfs = MadeReport.entry("btrfs", [MadeReport.result("mount", 5000), MadeReport.result("view", 7000)])
-        let other = MadeReport.entry("vfs", [MadeReport.result("mount", 6000)])
-        func figures(_ entries: Report.Entry...) -> Int {
-            ReportPage(Report(runs: [MadeReport.run(entries)])).html.matches(of: #/<figure>/#).count
-        }
-        #expect(figures(btrfs) == 2 && figures(btrfs, other) == 1)
+    /// Of the bare kernel calls there is a picture beside an engine's, and all in the table.
+    @Test func whatNoEngineHasIsLeftToTheTable() {
+        let btrfs = MadeReport.entry("btrfs", [MadeReport.result("mount", 5000)])
+        let bare = MadeReport.entry(
+            "bare calls", kind: .floor, [MadeReport.result("mount", 4000), MadeReport.result("view", 3000)])
+        let page = ReportPage(Report(runs: [MadeReport.run([btrfs, bare])])).html
+        #expect(page.matches(of: #/<figure>/#).count == 1 && page.contains("<td>3.00 µs"))
     }
 
     @Test func anEmptyReportIsAPage() {
