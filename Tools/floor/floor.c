@@ -304,7 +304,7 @@ static void devicemapper(int rounds) {
         {.id = "floor.transaction", .title = "one durable transaction"},
         {.id = "floor.mount", .title = "mount, 4 KiB and fsync, bare calls"},
         {.id = "floor.unmount", .title = "unmount and deactivate, bare calls"},
-        {.id = "remove"},
+        {.id = "remove.collected"},
         {.id = "parallel.create", .rate = true, .at = THREADS},
     };
     for (int round = 0; round <= rounds && !stopped; round++) {
@@ -393,7 +393,7 @@ static void btrfs(int rounds) {
     static struct series all[] = {
         {.id = "create.child"},
         {.id = "floor.transaction", .title = "one durable transaction"},
-        {.id = "remove"},
+        {.id = "remove.collected"},
         {.id = "parallel.create", .rate = true, .at = THREADS},
     };
     for (int round = 0; round <= rounds && !stopped; round++) {

@@ -196,8 +196,8 @@ def table(bare, own):
     row("mount", median("mount"), own["mount", None], mount, median("peer mount"))
     row("umount, 1 MiB written", median("umount"), own["umount", None], unmount, median("peer umount"))
     row("commit", median("commit"), own["commit", None], None, median("peer commit"))
-    row("remove", median("remove"), own["remove", None], bare["remove"], median("peer remove"))
-    row("remove, until the object is gone", None, own["remove.collected", None], None,
+    row("remove", None, own["remove", None], transaction, median("peer remove"))
+    row("remove, until the object is gone", median("remove"), own["remove.collected", None], bare["remove.collected"],
         median("peer remove") + median("peer collect"))
     # The bench tells a rate, in whole creates a second.
     row("8 creates at once, each", median("parallel") / 8, at_once_each(own), 1000 / bare["parallel.create"],
