@@ -73,7 +73,8 @@ let package = Package(
         // guest's. What they share owns the loop devices and mounts it makes.
         .target(name: "Fixtures", dependencies: ["Lamina", "LinuxSystem", system], path: "Tests/Fixtures"),
         .testTarget(
-            name: "UnitTests", dependencies: ["Bench", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, system]),
+            name: "UnitTests",
+            dependencies: ["Bench", "Fixtures", "Lamina", "Subvolume", "ThinPool", grdb, logging, system]),
         .testTarget(
             name: "MechanismTests",
             dependencies: [

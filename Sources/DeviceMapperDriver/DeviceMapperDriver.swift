@@ -88,9 +88,13 @@ public struct DeviceMapperDriver: StorageDriver {
             // Others may be activating the parent now, whose device then has no table yet.
             let info = try attempt("look up", objectName(parent)) { try DeviceMapper.info(objectName(parent)) }
             if let info, info.hasTable, !info.isReadOnly {
-                throw StorageError(
-                    .failedPrecondition, "create", objectName(layer), "its parent is active for writing",
-                    errno: .resourceBusy)
+                guard info.isDeferredRemove else {
+                    throw StorageError(
+                        .failedPrecondition, "create", objectName(layer), "its parent is active for writing",
+                        errno: .resourceBusy)
+                }
+                // The kernel has it to remove, and may have others before it.
+                try removeDevice(of: parent)
             }
         }
         if let limit, limit > Self.deviceBytes {
@@ -147,13 +151,15 @@ public struct DeviceMapperDriver: StorageDriver {
         if let info = try info(layer) {
             try attempt("activate", objectName(layer)) {
                 if info.isReadOnly != readOnly {
-                    guard info.openCount == 0 else {
+                    do throws(SystemError) {
+                        try DeviceMapper.removePatiently(objectName(layer))
+                    } catch {
+                        guard error.errno == .resourceBusy else { throw error }
                         throw StorageError(
                             .failedPrecondition, "activate", objectName(layer),
                             "it is in use for \(info.isReadOnly ? "reading only" : "writing")", errno: .resourceBusy,
                             hint: "unmount it first")
                     }
-                    try DeviceMapper.removePatiently(objectName(layer))
                     try activate(layer, readOnly: readOnly)
                 } else if info.isDeferredRemove, try !DeviceMapper.cancelDeferredRemove(objectName(layer)) {
                     try activate(layer, readOnly: readOnly)

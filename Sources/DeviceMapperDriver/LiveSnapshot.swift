@@ -6,10 +6,12 @@ extension DeviceMapperDriver: LiveSnapshots {
     /// The layer's device is suspended for as long as the kernel needs for the snapshot, its filesystem frozen: programs
     /// that write wait for so long. A process that is killed meanwhile leaves it so: `reopen` ends that.
     public func snapshot(_ layer: LayerNumber, as copy: LayerNumber) throws(StorageError) {
-        guard let info = try info(layer), !info.isReadOnly else {
+        guard let info = try stayingInfo(layer), !info.isReadOnly else {
             try create(copy, from: layer, limit: nil)
             return try settle(copy)
         }
+        // What still uses a layer that was released keeps it no longer than before.
+        defer { if info.isDeferredRemove { try? release(layer) } }
         try attempt("snapshot", objectName(layer)) {
             try PoolHealth.requireRoom(try pool.status(), pool.name)
             try DeviceMapper.suspend(objectName(layer))
@@ -20,6 +22,16 @@ extension DeviceMapperDriver: LiveSnapshots {
             }
             try DeviceMapper.resume(objectName(layer))
             try made.get()
+        }
+    }
+
+    /// Nil unless somebody may be writing to the layer's device, which does not go by itself from now on.
+    private func stayingInfo(_ layer: LayerNumber) throws(StorageError) -> DMInfo? {
+        guard let info = try info(layer) else { return nil }
+        guard info.isDeferredRemove else { return info }
+        if info.openCount == 0 { return nil }
+        return try attempt("snapshot", objectName(layer)) {
+            try DeviceMapper.cancelDeferredRemove(objectName(layer)) ? info : nil
         }
     }
 

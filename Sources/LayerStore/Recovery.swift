@@ -16,7 +16,8 @@ struct RecoveryRun {
         var done: [Recovery] = []
         let boot = currentBootID()
         if boot != lastBoot { done += try afterBoot(boot) }
-        for (number, mark) in InFlight.abandoned(in: layout) {
+        // Children, which have the higher numbers, before their parents: some drivers remove them in this order only.
+        for (number, mark) in InFlight.abandoned(in: layout).sorted(by: { $0.number > $1.number }) {
             let mended = try layout.withLockIfFree(number, "recover") { () throws(StorageError) -> [Recovery]? in
                 do throws(StorageError) {
                     return try mend(number)
@@ -73,7 +74,7 @@ struct RecoveryRun {
         // Records first: what another process makes meanwhile has its object before its record.
         let layers = try records.read("recover", layout.path) { db in try LayerRecords.all(in: db) }
         let objects = Set(try driver.objects())
-        for number in objects.subtracting(layers.map(\.number)).sorted() {
+        for number in objects.subtracting(layers.map(\.number)).sorted(by: >) {
             let mended = try layout.withLockIfFree(number, "recover") { () throws(StorageError) in try mend(number) }
             done += mended ?? []
         }

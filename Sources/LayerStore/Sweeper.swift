@@ -20,6 +20,8 @@ final class Sweeper: Sendable {
 
     /// Guards what waits, and which thread works on it. Held for moments.
     private let state = Mutex(State())
+    /// Held while a thread is waited for, so that of several who wait none goes on before the others.
+    private let finishing = Mutex(())
     private let driver: any StorageDriver
     private let layout: RootLayout
     private let logger: Logger
@@ -30,18 +32,23 @@ final class Sweeper: Sendable {
         self.logger = logger
     }
 
-    /// Leaves an object to the thread. The caller may hold the lock of the number, which is waited for.
+    /// Leaves an object to the thread; where none can be started, removes it at once. The caller holds the lock of the
+    /// number, which the thread waits for.
     func remove(_ number: LayerNumber, _ mark: InFlight) {
         // In order: on some drivers a parent's object cannot go before its child's.
         if state.withLock({ $0.waiting.count >= Self.most }) { finish() }
-        state.withLock { state in
+        let isLeft = state.withLock { state in
+            if !state.isRunning {
+                // The one before has ended, or is about to.
+                if let thread = state.thread { pthread_join(thread, nil) }
+                state.thread = try? startThread { self.run() }
+                guard state.thread != nil else { return false }
+                state.isRunning = true
+            }
             state.waiting.append((number, mark))
-            if state.isRunning { return }
-            // The one before has ended, or is about to.
-            if let thread = state.thread { pthread_join(thread, nil) }
-            state.thread = try? startThread { self.run() }
-            state.isRunning = state.thread != nil
+            return true
         }
+        if !isLeft { removeNow(number, mark) }
     }
 
     /// Removes an object in the caller's time, who holds the lock of the number.
@@ -53,12 +60,16 @@ final class Sweeper: Sendable {
     /// - Returns: whether there was anything.
     @discardableResult
     func finish() -> Bool {
-        let thread = state.withLock { state in
-            defer { state.thread = nil }
-            return state.thread
+        // Another may have taken the thread already, and wait for it.
+        let isBusy = state.withLock { $0.isRunning || $0.thread != nil }
+        finishing.withLock { _ in
+            let thread = state.withLock { state in
+                defer { state.thread = nil }
+                return state.thread
+            }
+            if let thread { pthread_join(thread, nil) }
         }
-        if let thread { pthread_join(thread, nil) }
-        return thread != nil
+        return isBusy
     }
 
     private func run() {

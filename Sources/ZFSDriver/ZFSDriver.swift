@@ -126,8 +126,11 @@ public struct ZFSDriver: StorageDriver {
                 throw inUse(layer, "there is a dataset in it that is not ours: \(name)")
             }
             for clone in (properties["clones"] ?? "").split(separator: ",").map(String.init) where clone != "-" {
-                // A copy of it while it was active takes its place: what both have becomes the copy's.
-                guard let copy = ground.layer(named: clone), name == ground.source(of: copy, in: layer) else {
+                // A copy of it while it was active takes its place: what both have becomes the copy's. What it was copied
+                // from itself, and was not gone when a kill came, takes that back.
+                guard let other = ground.layer(named: clone),
+                    name == ground.source(of: other, in: layer) || name == ground.source(of: layer, in: layer)
+                else {
                     throw inUse(layer, "\(clone) is a clone of it")
                 }
                 try attempt("remove", objectName(layer)) { try zfs.run(["promote", clone], on: clone) }

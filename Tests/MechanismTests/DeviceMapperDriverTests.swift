@@ -81,6 +81,66 @@ struct DeviceMapperDriverTests {
         }
     }
 
+    /// The kernel removes one device after the other: until it comes to a layer's, that is there and not active.
+    @Test func whatTheKernelHasYetToRemoveIsNotActive() throws {
+        try withPlan { root, configuration in
+            try DeviceMapperDriver.build(root, configuration)
+            let driver = try DeviceMapperDriver(root, configuration)
+            let layers = (1...8).map { LayerNumber($0) }
+            for layer in layers { try driver.create(layer, from: nil, limit: nil) }
+            for (index, layer) in layers.enumerated() {
+                let copy = LayerNumber(UInt64(100 + index))
+                for layer in layers { _ = try driver.mounts(layer, readOnly: false) }
+                for layer in layers { try driver.release(layer) }
+                if index % 2 == 0 {
+                    try driver.create(copy, from: layer, limit: nil)
+                } else {
+                    try driver.snapshot(layer, as: copy)
+                    try driver.withTree(copy, readOnly: true) { _ in }
+                }
+            }
+            #expect(try driver.objects().count == 16)
+        }
+    }
+
+    /// What uses a layer that was released keeps it while it is copied, and lets it go then as before.
+    @Test func whatIsStillUsedIsCopiedAndGoes() throws {
+        try withPlan { root, configuration in
+            try DeviceMapperDriver.build(root, configuration)
+            let driver = try DeviceMapperDriver(root, configuration)
+            try driver.create(layer, from: nil, limit: nil)
+            do {
+                let tree = try DetachedMount(driver.mounts(layer, readOnly: false)[0])
+                let directory = try tree.openRoot()
+                defer { directory.closeQuietly() }
+                try driver.release(layer)
+                try write("kept", to: "file", in: directory)
+                try driver.snapshot(layer, as: child)
+                try write("more", to: "another", in: directory)
+            }
+            try driver.withTree(child, readOnly: true) { root throws in #expect(try read("file", in: root) == "kept") }
+            #expect(eventually { (try? DeviceMapper.info(driver.objectName(layer))) == .some(nil) })
+        }
+    }
+
+    /// A copy of a descriptor in a child that has yet to run its program keeps a device for a moment.
+    @Test func whoeverActivatesWaitsForTheLastClose() throws {
+        try withPlan { root, configuration in
+            try DeviceMapperDriver.build(root, configuration)
+            let driver = try DeviceMapperDriver(root, configuration)
+            try driver.create(layer, from: nil, limit: nil)
+            _ = try driver.mounts(layer, readOnly: false)
+            let device = try FileDescriptor.opening(DeviceMapper.path(driver.objectName(layer)))
+            try driver.release(layer)
+            let failures = concurrently(2) { index in
+                if index == 1 { return try driver.withTree(layer, readOnly: true) { _ in } }
+                usleep(200_000)
+                device.closeQuietly()
+            }
+            #expect(failures == [])
+        }
+    }
+
     @Test func aBuildThatDidNotEndIsFinished() throws {
         try withPlan { root, configuration in
             try DeviceMapperDriver.build(root, configuration)

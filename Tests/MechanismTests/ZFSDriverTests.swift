@@ -86,6 +86,19 @@ import Testing
     }
 
     /// Killed after the snapshot of an active layer, before the clone of it.
+    /// A power cut came when a copy had taken the place of what it was made of, which was not gone yet.
+    @Test func aCopyThatHasTakenThePlaceGoesFirst() throws {
+        try withDriver { driver, _, container in
+            let (layer, copy) = (LayerNumber(1), LayerNumber(2))
+            try driver.create(layer, from: nil, limit: nil)
+            try driver.create(copy, from: layer, limit: nil)
+            try runZFS("promote", "\(container)/2")
+            try driver.remove(copy)
+            try driver.remove(layer)
+            #expect(try zfsDatasets(below: container) == [container])
+        }
+    }
+
     @Test func halfACopyIsRemoved() throws {
         try withDriver { driver, _, container in
             let (active, copy) = (LayerNumber(1), LayerNumber(2))
