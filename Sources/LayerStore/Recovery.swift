@@ -69,7 +69,10 @@ struct RecoveryRun {
     /// Nothing is mounted any more, and what was not on the disk may be missing: compares all records with all
     /// objects, once per boot.
     private func afterBoot(_ boot: String) throws(StorageError) -> [Recovery] {
-        try records.write("recover", layout.path) { db in try db.execute(sql: "DELETE FROM mount") }
+        try records.write("recover", layout.path) { db in
+            // Another process may have been here since the boot id was read, and have mounted layers.
+            try db.execute(sql: "DELETE FROM mount WHERE (SELECT bootID FROM root) <> ?", arguments: [boot])
+        }
         var done: [Recovery] = []
         // Records first: what another process makes meanwhile has its object before its record.
         let layers = try records.read("recover", layout.path) { db in try LayerRecords.all(in: db) }

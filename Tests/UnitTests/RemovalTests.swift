@@ -61,9 +61,45 @@ struct SweeperTests {
     }
 }
 
-struct RecoveryOrderTests {
+struct RecoveryTests {
     /// A kill, or a power cut, in the middle of the removal of a whole family: none of it can go before its children.
     @Test(arguments: ["boot", "another"]) func childrenAreRemovedBeforeTheirParents(_ lastBoot: String) throws {
+        let numbers = (1...20).map { LayerNumber($0) }
+        let lastBoot = lastBoot == "boot" ? currentBootID() : lastBoot
+        try withRecovery(of: numbers, lastBoot: lastBoot) { recovery, driver in
+            let layout = recovery.layout
+            for number in numbers { _ = try InFlight(number, in: layout) }
+            let done = try recovery.run(lastBoot: lastBoot)
+            #expect(Set(done.map(\.number)) == Set(numbers))
+            #expect(try driver.objects() == [])
+            #expect(directoryNames(layout.inFlight) == [])
+        }
+    }
+
+    /// Of two processes that open a root at once after a boot, one may have mounted layers before the other looks.
+    @Test(arguments: [true, false]) func mountsOfThisBootStay(_ anotherWasFaster: Bool) throws {
+        let number = LayerNumber(1)
+        let recorded = anotherWasFaster ? currentBootID() : "another"
+        try withRecovery(of: [number], lastBoot: recorded) { recovery, _ in
+            try recovery.records.write("make", "layer") { db in
+                let layer = Layer(
+                    number: number, name: try LayerName("a"), kind: .committed, parent: nil, parentNumber: nil,
+                    createdAt: .now, updatedAt: .now, labels: [:], sizeLimit: nil, diffID: nil)
+                try LayerRecords.insert(layer, in: db)
+                _ = try MountRecord.insert(layer, target: nil, readOnly: true, in: db)
+            }
+            _ = try recovery.run(lastBoot: "another")
+            let mounts = try recovery.records.read("read", "mounts") { db in
+                try MountRecord.all(ofLayer: number, in: db)
+            }
+            #expect(mounts.count == (anotherWasFaster ? 1 : 0))
+        }
+    }
+
+    /// A root in whose driver is a chain of layers, none of them recorded.
+    private func withRecovery(
+        of chain: [LayerNumber], lastBoot: String, _ body: (RecoveryRun, FamilyDriver) throws -> Void
+    ) throws {
         try withTemporaryDirectory { directory in
             let layout = RootLayout(path: directory)
             try makeDirectory(layout.inFlight)
@@ -75,15 +111,9 @@ struct RecoveryOrderTests {
                 ).insert(db)
                 try db.execute(sql: "UPDATE root SET leasedBelow = 100")
             }
-            let numbers = (1...20).map { LayerNumber($0) }
-            let driver = FamilyDriver(chain: numbers)
-            for number in numbers { _ = try InFlight(number, in: layout) }
-            let done = try RecoveryRun(
-                records: records, layout: layout, driver: driver, logger: Logger(label: "test")
-            ).run(lastBoot: lastBoot == "boot" ? currentBootID() : lastBoot)
-            #expect(Set(done.map(\.number)) == Set(numbers))
-            #expect(try driver.objects() == [])
-            #expect(directoryNames(layout.inFlight) == [])
+            let driver = FamilyDriver(chain: chain)
+            try body(
+                RecoveryRun(records: records, layout: layout, driver: driver, logger: Logger(label: "test")), driver)
         }
     }
 }
