@@ -200,7 +200,9 @@ public final class LayerStore: Sendable {
             let mark = try InFlight(number, in: layout)
             do throws(StorageError) {
                 try named(name) { () throws(StorageError) in
-                    try makeObject(number, from: parent?.number, limit: limit)
+                    try makingRoom { () throws(StorageError) in
+                        try driver.create(number, from: parent?.number, limit: limit)
+                    }
                 }
                 let active = newLayer(number, name, .active, parent: parent, limit: limit, labels: labels)
                 let layer = try body(active)
@@ -214,15 +216,13 @@ public final class LayerStore: Sendable {
         }
     }
 
-    /// Where there is no room, tries again once all that was removed is gone.
-    private func makeObject(
-        _ number: LayerNumber, from parent: LayerNumber?, limit: UInt64?
-    ) throws(StorageError) {
+    /// Runs `body`, which makes an object; where there is no room, again once all that was removed is gone.
+    func makingRoom(_ body: () throws(StorageError) -> Void) throws(StorageError) {
         do throws(StorageError) {
-            try driver.create(number, from: parent, limit: limit)
+            try body()
         } catch {
             guard error.kind == .resourceExhausted, sweeper.finish() else { throw error }
-            try driver.create(number, from: parent, limit: limit)
+            try body()
         }
     }
 

@@ -182,7 +182,9 @@ extension LayerStore {
             defer {
                 if isKept { mark.done() } else { sweeper.removeNow(number, mark) }
             }
-            try named(layer.name) { () throws(StorageError) in try make(number) }
+            try named(layer.name) { () throws(StorageError) in
+                try makingRoom { () throws(StorageError) in try make(number) }
+            }
             return try body(layer.copied(as: number)) { isKept = true }
         }
     }
