@@ -186,8 +186,7 @@ public struct DeviceMapperDriver: StorageDriver {
     }
 
     public func deactivate(_ layer: LayerNumber) throws(StorageError) {
-        // One that nobody uses goes by itself.
-        if let info = try info(layer), !info.isDeferredRemove || info.openCount > 0 { try removeDevice(of: layer) }
+        if let info = try info(layer), !info.isGoing { try removeDevice(of: layer) }
     }
 
     // MARK: Reading

@@ -27,9 +27,8 @@ extension DeviceMapperDriver: LiveSnapshots {
 
     /// Nil unless somebody may be writing to the layer's device, which does not go by itself from now on.
     private func stayingInfo(_ layer: LayerNumber) throws(StorageError) -> DMInfo? {
-        guard let info = try info(layer) else { return nil }
+        guard let info = try info(layer), !info.isGoing else { return nil }
         guard info.isDeferredRemove else { return info }
-        if info.openCount == 0 { return nil }
         return try attempt("snapshot", objectName(layer)) {
             try DeviceMapper.cancelDeferredRemove(objectName(layer)) ? info : nil
         }

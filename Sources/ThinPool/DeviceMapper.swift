@@ -31,6 +31,9 @@ public struct DMInfo: Sendable, Equatable {
     public let isDeferredRemove: Bool
     /// Whether what is written to it waits.
     public let isSuspended: Bool
+
+    /// Whether nobody uses it, and the kernel is about to remove it.
+    public var isGoing: Bool { isDeferredRemove && openCount == 0 }
 }
 
 /// device-mapper through libdevmapper. Errors are errnos; what the library would print is dropped. Needs the

@@ -85,7 +85,6 @@ import Testing
         }
     }
 
-    /// Killed after the snapshot of an active layer, before the clone of it.
     /// A power cut came when a copy had taken the place of what it was made of, which was not gone yet.
     @Test func aCopyThatHasTakenThePlaceGoesFirst() throws {
         try withDriver { driver, _, container in
@@ -99,6 +98,7 @@ import Testing
         }
     }
 
+    /// Killed after the snapshot of an active layer, before the clone of it.
     @Test func halfACopyIsRemoved() throws {
         try withDriver { driver, _, container in
             let (active, copy) = (LayerNumber(1), LayerNumber(2))
