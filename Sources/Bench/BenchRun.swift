@@ -36,7 +36,7 @@ public struct BenchRun {
         }
 
         /// Bytes of the file in which each driver works; nil where they work in none.
-        var fileBytes: UInt64? { if case .loop(let bytes) = ground.backing { bytes } else { nil } }
+        var fileBytes: UInt64? { ground.backing?.loopBytes }
     }
 
     /// How far it is.

@@ -34,7 +34,7 @@ final class Contender {
         directory = "\(place)/\(choice.driver)"
         var options = DriverOptions()
         let filesystem = wanted.filesystem ?? "ext4"
-        let fileBytes: UInt64 = if case .loop(let bytes) = wanted.backing { bytes } else { 0 }
+        let fileBytes = wanted.backing?.loopBytes ?? 0
         let size = "\(ByteCount(fileBytes))"
         switch choice.ground {
         case .place:
@@ -161,6 +161,7 @@ final class Contender {
             if try !store.mountsInForce(of: layer).isEmpty { try store.unmount(layer.name) }
             try store.remove(layer.name)
         }
+        store.finishRemovals()
     }
 
     // MARK: Equal beginnings

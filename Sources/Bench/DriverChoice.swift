@@ -76,7 +76,7 @@ private struct Candidates {
         judgements = facts.assess()
     }
 
-    private var isInFiles: Bool { if case .loop = backing { true } else { false } }
+    private var isInFiles: Bool { backing?.loopBytes != nil }
 
     var all: [DriverChoice] { judgements.compactMap(choice) }
 

@@ -117,6 +117,9 @@ public struct DriverOptions: Sendable, Equatable {
         case pool(String)
         /// Block devices to make a pool of; without `metadata`, both are made from `data`.
         case devices(data: String, metadata: String?)
+
+        /// Of the file; nil where there is none.
+        public var loopBytes: UInt64? { if case .loop(let bytes) = self { bytes } else { nil } }
     }
 
     /// Nil: what the state root itself is on.
