@@ -1,8 +1,10 @@
 import Fixtures
 import Glibc
 import Lamina
+import LinuxSystem
 import Logging
 import Synchronization
+import SystemPackage
 import Testing
 
 @testable import LayerStore
@@ -40,6 +42,31 @@ struct SweeperTests {
             #expect(directoryNames(layout.inFlight) == [])
             // Those that wait, the one that is being removed, and those of the four threads.
             #expect(mostMarks.withLock { $0 } <= 64 + 1 + 4)
+        }
+    }
+
+    /// What is being removed is room for what is made, copies as well.
+    @Test func whatIsBeingRemovedMakesRoom() throws {
+        try withTemporaryDirectory { directory in
+            let (root, drivers) = (directory + "/root", [FamilyDriver.self])
+            try Root.initialize(path: root, driver: FamilyDriver.self, options: DriverOptions(), drivers: drivers)
+            do {
+                let store = try LayerStore(path: root, drivers: drivers)
+                let (first, second, third) = (try LayerName("first"), try LayerName("second"), try LayerName("third"))
+                for name in [first, second] { try store.create(name) }
+                let full = #expect(throws: StorageError.self) { try store.create(third) }
+                #expect(full?.kind == .resourceExhausted)
+                try store.remove(second)
+                try store.create(third)
+                try store.remove(third)
+                let nothing = try FileDescriptor.opening("/dev/null")
+                defer { nothing.closeQuietly() }
+                let made = #expect(throws: StorageError.self) {
+                    try store.apply(first, from: nothing, named: "nothing")
+                }
+                #expect(made?.kind == .unimplemented, "the copy was made, and this driver mounts nothing: \(made!)")
+            }
+            try Root.deinitialize(path: root, force: true, driver: nil, drivers: drivers)
         }
     }
 
@@ -125,15 +152,21 @@ private final class FamilyDriver: StorageDriver {
     let removed = Mutex<[LayerNumber]>([])
     /// Microseconds that a removal takes.
     private let pause: UInt32
+    /// How many there may be.
+    private let room: Int
     /// What there is, parents first.
     private let chain: Mutex<[LayerNumber]>
 
-    init(chain: [LayerNumber] = [], pause: UInt32 = 0) {
+    init(chain: [LayerNumber] = [], pause: UInt32 = 0, room: Int = .max) {
         self.chain = Mutex(chain)
         self.pause = pause
+        self.room = room
     }
 
-    convenience init(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) { self.init() }
+    /// A slow one with room for two.
+    convenience init(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {
+        self.init(pause: 50_000, room: 2)
+    }
 
     static func assess(_ host: HostFacts) -> DriverAssessment {
         DriverAssessment(driver: name, status: .unavailable, reasons: [])
@@ -142,7 +175,14 @@ private final class FamilyDriver: StorageDriver {
     static func build(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {}
     static func destroy(_ root: RootLocation, _ configuration: DriverConfiguration) throws(StorageError) {}
 
-    func create(_ layer: LayerNumber, from parent: LayerNumber?, limit: UInt64?) throws(StorageError) {}
+    func create(_ layer: LayerNumber, from parent: LayerNumber?, limit: UInt64?) throws(StorageError) {
+        try chain.withLock { chain throws(StorageError) in
+            guard chain.count < room else {
+                throw StorageError(.resourceExhausted, "create", objectName(layer), "full")
+            }
+            chain.append(layer)
+        }
+    }
     func commit(_ layer: LayerNumber) throws(StorageError) {}
     func reopen(_ layer: LayerNumber) throws(StorageError) {}
     func remove(_ layer: LayerNumber) throws(StorageError) {
